@@ -1,0 +1,39 @@
+# The front door; `make` alone explains it.
+PY := .venv/bin/python
+READY := .venv/.complete
+export DMIL_DATA := $(or $(DATA),$(DMIL_DATA),data)
+flags = $(foreach v,$(1),$(if $($(v)),--$(shell echo $(v) | tr A-Z a-z) '$($(v))'))
+.PHONY: help setup lint test test-all data bench report ui sync speed clean
+help: ## this text
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18; echo; sed -n 's/^#= \?/  /p' Makefile
+#= DATASET=mosi  SUITE=name  METHODS=dmil,joint  SEEDS=5  EPOCHS=50  DEVICE=auto|cpu|cuda
+#= TRIALS=n  TUNED=name   the hyper-parameter search; refused until this version has one
+#= DATA=folder            raw files; default $DMIL_DATA, else ./data
+#= PYTHON=path            creates .venv; default python3.11, python3.12 or python3, 3.11 at least
+#= A failure ends make with status 2; its last line tells a failed run (Error 1) from bad input (Error 2).
+$(READY): constraints.txt pyproject.toml
+	.ci/setup $@
+setup: $(READY) ## install .venv from constraints.txt; the others do so when it is missing or outdated
+lint: $(READY) ## ruff and mypy
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+test: $(READY) ## the tests that take seconds
+	$(PY) -m pytest -m 'not slow'
+test-all: $(READY) ## all tests
+	$(PY) -m pytest
+data: $(READY) ## fetch, verify and prepare DATASET
+	$(PY) -m benchmarks data $(call flags,DATASET)
+bench: DATASET ?= interactions
+bench: $(READY) ## train METHODS on DATASET (default interactions), then write the report
+	@$(PY) -m benchmarks run $(call flags,DATASET SUITE METHODS SEEDS EPOCHS DEVICE TRIALS TUNED); run=$$?; [ $$run -le 1 ] || \
+	exit $$run; $(PY) -m reports $(call flags,DATASET SUITE) --allow-unreachable || exit $$((run ? run : $$?)); exit $$run
+report: $(READY) ## write reports/out from the tracked runs
+	$(PY) -m reports $(call flags,DATASET SUITE)
+ui: $(READY) ## browse the tracked runs at http://localhost:5000
+	mkdir -p results && MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow server \
+	--workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/results/mlflow.db}"
+sync: $(READY) ## send the runs that an unreachable MLflow server missed
+	$(PY) -m benchmarks sync
+speed: $(READY) ## time stacked against sequential training
+	$(PY) -m benchmarks.speed
+clean: ## remove .venv and caches; results/ and data/ stay
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

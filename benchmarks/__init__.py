@@ -1,0 +1,1 @@
+"""The experiment: methods, suites, plan, run, tracking."""

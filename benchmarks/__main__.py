@@ -1,0 +1,120 @@
+"""Command line of the suite: `python -m benchmarks {run,list,data,sync}`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks.errors import UserError
+
+STATUS_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if getattr(options, "data", None):
+        os.environ["DMIL_DATA"] = options.data
+    try:
+        status: int = options.command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return STATUS_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
+        return STATUS_INTERRUPTED
+    return status
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(STATUS_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m benchmarks", description="DMIL Bench")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="train and evaluate a suite on a dataset")
+    run.add_argument("--dataset", default="interactions", help="see `list` (default: %(default)s)")
+    run.add_argument("--suite", default="leaderboard", help="file in benchmarks/suites (default: %(default)s)")
+    run.add_argument("--methods", help="comma-separated, instead of the suite's")
+    run.add_argument("--seeds", type=int, help="number of seeds, instead of the suite's")
+    run.add_argument("--epochs", type=int, help="training epochs, instead of the suite's")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    run.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="METHOD[@SEED].SETTING=VALUE",
+        help="change a setting, for example dmil.alignment=0.5, all.width=128 or joint@3.lr=1e-2",
+    )
+    run.set_defaults(command=_run)
+    show = commands.add_parser("list", help="datasets (and whether their files are present), suites and methods")
+    show.set_defaults(command=_list)
+    data = commands.add_parser("data", help="fetch, check and prepare a dataset")
+    data.add_argument("--dataset", required=True)
+    data.set_defaults(command=_data)
+    sync = commands.add_parser("sync", help="send runs waiting in the outbox to the tracking server")
+    sync.set_defaults(command=_sync)
+    for command in (run, show, data):
+        command.add_argument("--data", metavar="DIR", help="data folder (default: $DMIL_DATA, else ./data)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from benchmarks.run import Options, run
+    from benchmarks.suite import parse_assignments
+
+    methods = None if options.methods is None else tuple(filter(None, options.methods.split(",")))
+    return run(
+        Options(
+            dataset=options.dataset,
+            suite=options.suite,
+            methods=methods,
+            seeds=options.seeds,
+            epochs=options.epochs,
+            device=options.device,
+            settings=parse_assignments(options.settings),
+        )
+    )
+
+
+def _list(options: argparse.Namespace) -> int:
+    from benchmarks.listing import listing
+
+    print(listing())
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from benchmarks.registry import prepare
+
+    splits = prepare(options.dataset)
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.parts().items())
+    widths = ", ".join(f"{name} ({width})" for name, width in splits.train.dims.items())
+    print(f"{splits.card.name}: {sizes}; modalities {widths}; checksum {splits.checksum()[:16]}")
+    if splits.card.warning:
+        print(f"warning: {splits.card.warning}")
+    return 0
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from benchmarks.outbox import Outbox
+    from benchmarks.store import RESULTS
+    from benchmarks.tracking import Tracking
+
+    delivery = Tracking(RESULTS).deliver(Outbox(Path(RESULTS) / "outbox"))
+    print(f"{delivery.n_sent} runs sent, {delivery.n_left} left")
+    if delivery.error:
+        raise UserError(delivery.error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

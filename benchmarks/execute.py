@@ -1,0 +1,161 @@
+"""Training and evaluating specs. ``fit_specs`` never receives the test split; ``evaluate`` touches it once."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import predictions
+from benchmarks.methods.constant import Constant
+from benchmarks.methods.ensemble import Ensemble
+from benchmarks.plan import Spec
+from benchmarks.provenance import tags
+from benchmarks.record import CHECKPOINT, PREDICTIONS, RunRecord
+from dmil import metrics
+from dmil.data import Split, Splits, Task
+from dmil.method import Method
+from dmil.selection import Budget
+from dmil.settings import shared_settings
+from dmil.train import FitResult, OnEpoch, Replica, fit, predict
+
+FindCheckpoint = Callable[[Spec], Path | None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A spec with what training made of it."""
+
+    spec: Spec
+    result: FitResult
+    peak_memory_mb: float | None = None
+
+
+def fit_specs(
+    specs: Sequence[Spec], train: Split, valid: Split, task: Task, *, device: str, on_epoch: OnEpoch | None = None
+) -> Iterator[list[Fitted]]:
+    """Trains the seeds of one row, one stack after another; specs that cannot share a stack form several."""
+    ordered = sorted(specs, key=lambda spec: (repr(shared_settings(spec.settings)), spec.seed))
+    for _, group in groupby(ordered, key=lambda spec: repr(shared_settings(spec.settings))):
+        stack = list(group)
+        row = stack[0].row
+        parts = [_only(split, row.modalities) for split in (train, valid)]
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats(device)
+        results = _fit_or_fail(stack, parts, task, device=device, on_epoch=on_epoch)
+        peak = torch.cuda.max_memory_allocated(device) / 2**20 if device != "cpu" else None
+        yield [Fitted(spec, result, peak) for spec, result in zip(stack, results, strict=True)]
+
+
+def _fit_or_fail(
+    stack: Sequence[Spec], parts: Sequence[Split], task: Task, *, device: str, on_epoch: OnEpoch | None
+) -> list[FitResult]:
+    """``fit``; whatever it raises (out of memory, say) makes every replica of the stack a failed one."""
+    method, replicas = stack[0].row.method, [Replica(spec.seed, spec.settings) for spec in stack]
+    train, valid = parts
+    try:
+        budget = Budget(**stack[0].content["budget"])
+        return fit(method, train, valid, task, replicas=replicas, budget=budget, on_epoch=on_epoch, device=device)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        untrained = method(replicas[0].settings, train.dims, task)
+        return [FitResult(replica, untrained, "failed", reason) for replica in replicas]
+
+
+def assemble(spec: Spec, train: Split, task: Task, find: FindCheckpoint) -> Fitted:
+    """An ensemble from the trained unimodal models of the same seed; its cost is theirs.
+
+    ``find`` gives the checkpoint of a member, None where that member has no finished run.
+    """
+    from safetensors import safe_open
+
+    model = Ensemble(spec.settings, train.dims, task)
+    result = FitResult(Replica(spec.seed, spec.settings), model.eval())
+    states = {}
+    for member in spec.members:
+        path = find(member)
+        if path is None:
+            result.status, result.error = "failed", f"its member {member.row.name} has no finished run for this seed"
+            return Fitted(spec, result)
+        with safe_open(path, "pt") as file:
+            states[member.row.modalities[0]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            result.seconds += float(file.metadata()["train_seconds"])
+    model.adopt(states)
+    return Fitted(spec, result)
+
+
+def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> RunRecord:
+    """Measures one fitted spec on validation and, this once, on test; writes its files into ``folder``.
+
+    identity: suite and protocol of the record.
+    """
+    from safetensors.torch import save_file
+
+    spec, result = fitted.spec, fitted.result
+    folder.mkdir(parents=True)
+    values: dict[str, Any] = {"n_params": result.n_params, "train_seconds": result.seconds}
+    if fitted.peak_memory_mb is not None:
+        values["peak_memory_mb"] = fitted.peak_memory_mb
+    if result.status == "finished":
+        parts = []
+        for name in ("valid", "test"):
+            split = _only(getattr(splits, name), spec.row.modalities)
+            output = predict(_judged(result.method, split), split)
+            parts.append((name, split, output))
+            values |= {f"{name}/{metric}": value for metric, value in scores(output.logits, split, splits.task).items()}
+        values |= {"best_epoch": result.best_epoch, "epochs_run": len(result.history)}
+        predictions.write(folder / PREDICTIONS, parts, splits.card, result.method.component_names)
+        state = {name: tensor.contiguous() for name, tensor in result.method.state_dict().items()}
+        save_file(state, folder / CHECKPOINT, metadata={"key": spec.key, "train_seconds": repr(result.seconds)})
+    now = int(time.time() * 1000)
+    record = RunRecord(
+        key=spec.key,
+        group=spec.group,
+        dataset=splits.card.name,
+        method=spec.row.name,
+        seed=spec.seed,
+        status=result.status,
+        error=result.error,
+        spec=spec.content,
+        metrics=values,
+        history=result.history,
+        tags=tags(spec.content["device"]),
+        started=now - int(1000 * result.seconds),
+        ended=now,
+        **identity,
+    )
+    record.save(folder)
+    return record
+
+
+def _judged(method: Method, split: Split) -> Method:
+    """The method itself, or for the constant floor a copy that knows this split's label frequencies."""
+    if not isinstance(method, Constant):
+        return method
+    floor = copy.deepcopy(method)
+    floor.prepare(split)
+    return floor
+
+
+def scores(logits: Tensor, split: Split, task: Task) -> dict[str, float]:
+    """The metrics of a task on one split."""
+    if task.kind == "regression":
+        return {"mae": metrics.mean_absolute_error(logits, split.target)}
+    return {
+        "acc": metrics.accuracy(logits, split.target),
+        "macro_f1": metrics.macro_f1(logits, split.target),
+        "nll": metrics.negative_log_likelihood(logits, split.target),
+        "ece": metrics.expected_calibration_error(logits, split.target),
+    }
+
+
+def _only(split: Split, modalities: Sequence[str]) -> Split:
+    inputs = {name: split.inputs[name] for name in modalities}
+    return Split(inputs, split.target, split.ids, split.groups, split.truth)

@@ -1,0 +1,75 @@
+"""The table of methods: visible name -> class. A method costs one file and one line here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.errors import UserError
+from benchmarks.methods.constant import Constant
+from benchmarks.methods.ensemble import Ensemble
+from benchmarks.methods.joint import Joint, JointMlp
+from benchmarks.methods.late_fusion import LateFusion, LateFusionLearned
+from benchmarks.methods.unimodal import Unimodal
+from dmil.method import Method
+from dmil.model import Dmil, DmilCd, DmilFc, DmilId
+
+METHODS: dict[str, type[Method]] = {
+    "constant": Constant,
+    "unimodal": Unimodal,
+    "ensemble": Ensemble,
+    "joint": Joint,
+    "joint_mlp": JointMlp,
+    "late_fusion": LateFusion,
+    "late_fusion_learned": LateFusionLearned,
+    "dmil": Dmil,
+    "dmil_fc": DmilFc,
+    "dmil_id": DmilId,
+    "dmil_cd": DmilCd,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a leaderboard: a method on the modalities it sees. ``base`` is its name in ``METHODS``."""
+
+    name: str
+    base: str
+    modalities: tuple[str, ...]
+
+    @property
+    def method(self) -> type[Method]:
+        return METHODS[self.base]
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises UserError for a name that no dataset could make valid."""
+    for name in names:
+        if name not in METHODS and not name.startswith("unimodal_"):
+            close = difflib.get_close_matches(name, METHODS, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise UserError(f"unknown method {name!r}; {hint}known: {', '.join(METHODS)}")
+
+
+def rows(names: Sequence[str], modalities: Sequence[str]) -> list[Row]:
+    """The rows that some method names mean on a dataset: ``unimodal`` is one row per modality, an ensemble brings
+    the unimodal rows it is made of, and a row named twice stands once, in the order of the table.
+
+    Raises:
+        UserError: for an unknown name, or a modality that the dataset lacks.
+    """
+    check_names(names)
+    alone = {f"unimodal_{m}": Row(f"unimodal_{m}", "unimodal", (m,)) for m in modalities}
+    wanted: dict[str, Row] = {}
+    for name in names:
+        if name.startswith("unimodal_") and name not in alone:
+            raise UserError(f"unknown method {name!r}; this dataset has {', '.join(alone)}")
+        if name in ("unimodal", "ensemble"):
+            wanted |= alone
+        if name in alone:
+            wanted[name] = alone[name]
+        elif name != "unimodal":
+            wanted[name] = Row(name, name, tuple(modalities))
+    order = list(METHODS)
+    return sorted(wanted.values(), key=lambda row: (order.index(row.base), tuple(modalities).index(row.modalities[0])))

@@ -1,0 +1,42 @@
+"""The floor of every table: what can be had without looking at the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmil.data import Split, Task
+from dmil.method import Method, Output, Stage
+
+
+class Constant(Method):
+    """The best answer that ignores the input: the class frequencies of the split it is judged on (no-information
+    rate; regression: the median).
+
+    A bound, not a competitor: it knows the label frequencies of the split, so that no method looks good for
+    beating a majority class that changed between training and test.
+    """
+
+    answer: Tensor
+
+    def __init__(self, settings: Any, dims: Mapping[str, int], task: Task) -> None:
+        super().__init__(settings, dims, task)
+        self.register_buffer("answer", torch.zeros(task.n_outputs))
+
+    def prepare(self, split: Split) -> None:
+        """Takes the frequencies of any split; evaluation calls it again with the split to be judged on."""
+        if self.task.kind == "regression":
+            self.answer = split.target.median().reshape(1).to(self.answer.dtype)
+        else:
+            counts = torch.bincount(split.target, minlength=self.task.n_classes).to(self.answer.dtype)
+            self.answer = (counts / counts.sum()).clamp(min=torch.finfo(counts.dtype).tiny).log()
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        return ()
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+        x = inputs[self.modalities[0]]
+        return Output(self.answer.unsqueeze(-2).expand(*x.shape[:-1], -1))

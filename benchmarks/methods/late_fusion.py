@@ -1,0 +1,51 @@
+"""Late fusion trained jointly: per-modality heads, one loss on their combination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dmil.data import Task
+from dmil.method import Method, Output
+from dmil.nn import MLP, Encoders
+from dmil.settings import Settings
+
+
+class LateFusion(Method):
+    """Mean of per-modality logits. The heads have a hidden layer: with linear ones this would be ``Joint``."""
+
+    def __init__(self, settings: Settings, dims: Mapping[str, int], task: Task) -> None:
+        super().__init__(settings, dims, task)
+        width, dropout = settings.width, settings.dropout
+        self.encoders = Encoders(dims, width=width, depth=settings.depth, dropout=dropout)
+        self.heads = nn.ModuleList(
+            MLP(width, task.n_outputs, hidden=width, depth=1, dropout=dropout) for _ in self.modalities
+        )
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        return tuple(f"M_{m}" for m in self.modalities)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+        encoded = zip(self.heads, self.encoders(inputs), strict=True)
+        components = torch.stack([head(z) for head, z in encoded], -3)
+        return Output(self.combine(components), components)
+
+    def combine(self, components: Tensor) -> Tensor:
+        """(..., M, B, C) to (..., B, C)."""
+        return components.mean(-3)
+
+
+class LateFusionLearned(LateFusion):
+    """Weights softmax(a), a in R^M starting at zero and free of weight decay."""
+
+    no_decay = ("weights",)
+
+    def __init__(self, settings: Settings, dims: Mapping[str, int], task: Task) -> None:
+        super().__init__(settings, dims, task)
+        self.weights = nn.Parameter(torch.zeros(len(dims)))
+
+    def combine(self, components: Tensor) -> Tensor:
+        return (components * self.weights.softmax(-1)[..., None, None]).sum(-3)

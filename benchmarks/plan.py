@@ -1,0 +1,127 @@
+"""From a suite to specs: every run fully resolved, with the key that is its identity, before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.methods import METHODS, Row, check_names, rows
+from benchmarks.provenance import code_revision, torch_release
+from benchmarks.record import Plan, PlannedRow, content_hash
+from benchmarks.suite import SettingsTable, Suite
+from dmil.data import Splits
+from dmil.selection import Budget
+from dmil.settings import Settings, override
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: what it depends on (``content``, hashed into ``key``) and the objects to do it with.
+
+    group: identity of dataset x method x settings without the seed. members: for an ensemble, the specs whose
+    models it takes over.
+    """
+
+    row: Row
+    seed: int
+    settings: Settings
+    group: str
+    content: dict[str, Any]
+    members: tuple[Spec, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return content_hash(self.content)
+
+
+def check_suite(suite: Suite) -> Budget:
+    """What can be wrong with a suite before any data is read.
+
+    Raises:
+        UserError: number of seeds, budget, unknown method, or setting.
+    """
+    if not isinstance(suite.seeds, int) or suite.seeds < 1:
+        raise UserError(f"the number of seeds must be a whole number of 1 or more, but got {suite.seeds!r}")
+    if not suite.methods:
+        raise UserError(f"no method to run; known: {', '.join(METHODS)}")
+    check_names(suite.methods)
+    for who, values in suite.settings.items():
+        name, _, seed = who.partition("@")
+        if seed and not seed.isdigit():
+            raise UserError(f"settings for {who!r}: after @ comes the number of a seed, as in joint@3")
+        if name == "all":
+            _override(who, Settings(), values)
+        else:
+            check_names([name])
+            _override(who, METHODS[_base(name)].Settings(), values)
+    try:
+        return Budget(**suite.budget)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"budget of suite {suite.name!r}: {error}") from error
+
+
+def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Spec]]:
+    """Every run of a suite on a dataset, members before the ensembles made of them."""
+    budget = check_suite(suite)
+    common: dict[str, Any] = {
+        "dataset": suite.dataset,
+        "data": splits.checksum(),
+        "budget": asdict(budget),
+        "device": device.split(":")[0],
+        "torch": torch_release(),
+    }
+    specs: list[Spec] = []
+    for row in rows(suite.methods, tuple(splits.train.inputs)):
+        for seed in range(suite.seeds):
+            specs.append(_spec(row, seed, suite.settings, common, specs))
+    planned = []
+    for group in dict.fromkeys(spec.group for spec in specs):
+        own = [spec for spec in specs if spec.group == group]
+        keys = {str(spec.seed): spec.key for spec in own}
+        base = _settings(own[0].row, suite.settings)
+        planned.append(PlannedRow(own[0].row.name, group, base.to_dict(), keys))
+    plan = Plan(
+        suite=suite.name,
+        dataset=suite.dataset,
+        protocol=content_hash(common),
+        planned_at=int(time.time() * 1000),
+        command="",
+        card=splits.card.to_dict(),
+        data_checksum=common["data"],
+        rows=tuple(planned),
+    )
+    return plan, specs
+
+
+def _spec(row: Row, seed: int, table: SettingsTable, common: dict[str, Any], earlier: Sequence[Spec]) -> Spec:
+    settings = _settings(row, table, seed)
+    shared = common | {"method": row.name, "modalities": list(row.modalities), "code": code_revision(row.base)}
+    members: tuple[Spec, ...] = ()
+    if row.base == "ensemble":
+        members = tuple(spec for spec in earlier if spec.row.base == "unimodal" and spec.seed == seed)
+    content = shared | {"settings": settings.to_dict(), "seed": seed, "members": [spec.key for spec in members]}
+    group = content_hash(shared | {"settings": _settings(row, table).to_dict()})
+    return Spec(row, seed, settings, group, content, members)
+
+
+def _settings(row: Row, table: SettingsTable, seed: int | None = None) -> Settings:
+    """Defaults, then what the table says for all, for the method, for the row, and for each of these at one seed."""
+    settings = row.method.Settings()
+    names = list(dict.fromkeys(("all", row.base, row.name)))
+    for who in [*names, *(f"{name}@{seed}" for name in names if seed is not None)]:
+        settings = _override(who, settings, table.get(who, {}))
+    return settings
+
+
+def _override(who: str, settings: Settings, values: dict[str, Any]) -> Settings:
+    try:
+        return override(settings, values)
+    except ValueError as error:
+        raise UserError(f"settings for {who!r}: {error}") from error
+
+
+def _base(name: str) -> str:
+    return "unimodal" if name.startswith("unimodal_") else name

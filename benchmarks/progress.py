@@ -1,0 +1,68 @@
+"""What a person sees while a bench runs: one bar over all runs, one over the epochs of the stack in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from benchmarks.record import RunRecord
+
+if TYPE_CHECKING:
+    from dmil.train import OnEpoch
+
+
+class Progress:
+    """Bars on a terminal; one line per finished table row everywhere."""
+
+    def __init__(self, n_runs: int) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        columns = (
+            progress.TextColumn("{task.description:<28}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+        )
+        console = Console()
+        self._bars = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._runs = self._bars.add_task("runs", total=n_runs)
+        self._epochs = self._bars.add_task("epochs", total=1, visible=False)
+        self._row = ""
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def start(self, row: str, *, n_done: int) -> None:
+        """A table row begins; ``n_done`` of its runs are there already."""
+        self._row = row
+        self._bars.update(self._runs, advance=n_done)
+
+    def watch(self, n_epochs: int, n_seeds: int) -> OnEpoch:
+        """An ``on_epoch`` callback that shows the epochs of the stack in training."""
+        self._bars.reset(self._epochs, total=n_epochs, visible=True, description=f"{self._row} x {n_seeds}")
+
+        def on_epoch(epoch: int, replicas: Mapping[int, Mapping[str, float]]) -> None:
+            self._bars.update(self._epochs, completed=epoch)
+
+        return on_epoch
+
+    def finish(self, records: Sequence[RunRecord]) -> None:
+        """The runs of the row are done."""
+        self._bars.update(self._runs, advance=len(records))
+        self._bars.update(self._epochs, visible=False)
+        good = [record for record in records if record.status == "finished"]
+        name = "valid/acc" if all("valid/acc" in record.metrics for record in good) else "valid/mae"
+        seconds = sum(record.metrics.get("train_seconds", 0.0) for record in records)
+        line = f"{self._row:<22} {len(good)} of {len(records)} seeds"
+        if good:
+            line += f", {name} {sum(record.metrics[name] for record in good) / len(good):.3f}"
+        self._bars.console.print(f"{line}, {seconds:.1f} s", highlight=False)
+        for record in records:
+            if record.status == "failed":
+                self._bars.console.print(f"  seed {record.seed} failed: {record.error}", highlight=False)

@@ -1,0 +1,192 @@
+"""`make speed`: what training replicas as one stack is worth, against the same trainings one after another.
+
+Times are paired: each round runs both, and the ratio quoted is the median over rounds. Everything here trains with
+torch alone, so it runs on a GPU machine without the suite's other packages, except for ``--bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.methods import METHODS
+from dmil.data import Split, Task
+from dmil.losses import task_loss
+from dmil.method import Method
+from dmil.seeds import derive_seed, generator
+from dmil.selection import Budget
+from dmil.train import Replica, fit
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained: data on its device, task, and the number of epochs, the same for both contestants."""
+
+    train: Split
+    valid: Split
+    task: Task
+    epochs: int
+    device: str
+
+
+def sequential(method: type[Method], problem: Problem, seeds: Sequence[int]) -> None:
+    """Plain trainings one after another: torch.optim.AdamW, gradient clipping, validation and the best state."""
+    for seed in seeds:
+        torch.manual_seed(derive_seed("init", seed))
+        model = method(method.Settings(), problem.train.dims, problem.task).to(problem.device)
+        order = generator("order", seed)
+        for stage in model.stages(problem.epochs):
+            model.stage = stage.name
+            for name, child in model.named_children():
+                child.requires_grad_(stage.trains is None or name in stage.trains)
+            trained = [p for p in model.parameters() if p.requires_grad]
+            optimiser = torch.optim.AdamW(trained, lr=model.settings.lr, weight_decay=model.settings.weight_decay)
+            best, state = -1.0, copy.deepcopy(model.state_dict())
+            for _ in range(stage.epochs):
+                _plain_epoch(model, stage.trains, problem.train, optimiser, order)
+                score = _plain_validation(model, problem)
+                if score > best:
+                    best, state = score, copy.deepcopy(model.state_dict())
+            model.load_state_dict(state)
+
+
+def _plain_epoch(
+    model: Method,
+    trains: tuple[str, ...] | None,
+    train: Split,
+    optimiser: torch.optim.Optimizer,
+    order: torch.Generator,
+) -> None:
+    model.train()
+    for name, child in model.named_children():
+        child.train(trains is None or name in trains)
+    parameters = optimiser.param_groups[0]["params"]
+    shuffled = torch.randperm(len(train), generator=order).to(train.target.device)
+    for index in shuffled.split(model.settings.batch_size):
+        target = train.target[index]
+        loss = model.loss(model({name: x[index] for name, x in train.inputs.items()}), target, model.stage)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+
+
+@torch.no_grad()
+def _plain_validation(model: Method, problem: Problem) -> float:
+    model.eval()
+    logits = model(problem.valid.inputs).logits
+    task_loss(problem.task, logits, problem.valid.target)
+    return (logits.argmax(-1) == problem.valid.target).double().mean().item()
+
+
+def stacked(method: type[Method], problem: Problem, seeds: Sequence[int]) -> None:
+    """The same trainings as one stack; patience as long as the budget, so that nothing stops early."""
+    budget = Budget(epochs=problem.epochs, patience=problem.epochs)
+    replicas = [Replica(seed) for seed in seeds]
+    fit(method, problem.train, problem.valid, problem.task, replicas=replicas, budget=budget, device=problem.device)
+
+
+def seconds(work: Callable[[], None], device: str) -> float:
+    started = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def compare(name: str, problem: Problem, *, n_seeds: int, rounds: int) -> str:
+    """One line: median paired ratio of sequential over stacked time, with its range."""
+    seeds, method = range(n_seeds), METHODS[name]
+    stacked(method, problem, seeds)
+    pairs = []
+    for _ in range(rounds):
+        plain = seconds(lambda: sequential(method, problem, seeds), problem.device)
+        pairs.append((plain, seconds(lambda: stacked(method, problem, seeds), problem.device)))
+    ratios = sorted(plain / together for plain, together in pairs)
+    times = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    return (
+        f"{name:<10} {n_seeds} seeds: sequential {times[0]:.2f} s, stacked {times[1]:.2f} s, "
+        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} in {rounds} rounds)"
+    )
+
+
+def step_ratio(problem: Problem, *, n_seeds: int, rounds: int) -> str:
+    """Time of a training step of ``dmil`` in its last stage over one of ``joint``, stacked."""
+    ratios = []
+    for _ in range(rounds):
+        whole = {
+            name: seconds(lambda m=METHODS[name]: stacked(m, problem, range(n_seeds)), problem.device)  # type: ignore[misc]
+            for name in ("dmil", "joint", "joint_mlp")
+        }
+        ratios.append((whole["dmil"] / whole["joint"], whole["dmil"] / whole["joint_mlp"]))
+    joint, joint_mlp = (statistics.median(column) for column in zip(*ratios, strict=True))
+    return f"one epoch of dmil (mean over its stages) costs {joint:.1f} of joint, {joint_mlp:.1f} of joint_mlp"
+
+
+def profile(problem: Problem, *, n_seeds: int) -> str:
+    """The operations in which stacked training of ``dmil`` spends most."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if problem.device != "cpu" else [])
+    with profiler(activities=activities) as recorded:
+        stacked(METHODS["dmil"], problem, range(n_seeds))
+    events = recorded.key_averages()
+    cost = {e.key: e.self_cpu_time_total if problem.device == "cpu" else e.self_device_time_total for e in events}
+    total = sum(cost.values())
+    top = sorted(cost.items(), key=lambda item: -item[1])[:6]
+    return "largest costs of stacked dmil: " + ", ".join(f"{name} {100 * t / total:.0f} %" for name, t in top)
+
+
+def outside_training(dataset: str) -> str:
+    """A whole bench into a store of its own: the share of its wall time that is not training."""
+    import os
+
+    from benchmarks.run import Options, run
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+        trained: list[float] = []
+        started = time.perf_counter()
+        run(Options(dataset=dataset, suite="leaderboard"), results=Path(folder), fit_seconds=trained)
+        wall = time.perf_counter() - started
+    share = 1 - sum(trained) / wall
+    return f"whole bench on {dataset}: {wall:.0f} s, of which {100 * share:.0f} % outside the training loop"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="mosi")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--no-bench", action="store_true", help="leave out the whole bench, which needs MLflow")
+    options = parser.parse_args()
+    from benchmarks.registry import load_dataset
+
+    splits = load_dataset(options.dataset)
+    for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
+        train, valid = splits.train.to(device), splits.valid.to(device)
+        problem = Problem(train, valid, splits.task, options.epochs, device)
+        what = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+        print(f"{options.dataset} on {device} ({what}), {options.epochs} epochs, torch {torch.__version__}", flush=True)
+        for name in ("joint_mlp", "dmil"):
+            print(compare(name, problem, n_seeds=options.seeds, rounds=options.rounds), flush=True)
+        print(step_ratio(problem, n_seeds=options.seeds, rounds=options.rounds), flush=True)
+        print(profile(problem, n_seeds=options.seeds), flush=True)
+    if not options.no_bench:
+        print(outside_training(options.dataset))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

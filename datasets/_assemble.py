@@ -1,0 +1,71 @@
+"""From one table of all samples to standardised splits; reading tables strictly."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dmil.data import Card, Split, Splits, Task
+
+from ._download import DataError
+
+CLIP = 5.0  # standard deviations
+CONSTANT = 1e-7  # a column whose deviation is below this share of the widest column's is rounding noise
+
+
+def assemble(samples: Split, rows: Mapping[str, Sequence[int]], *, task: Task, card: Card) -> Splits:
+    """Cuts ``samples`` (all of them, unscaled) into the splits of ``rows`` (split name -> row numbers, in order).
+
+    Every column is standardised with mean and deviation of the training rows alone, then clipped to +-5.
+    Columns that are constant in training become 0 everywhere. Inputs come out as float32.
+    """
+    parts = {name: _take(samples, index) for name, index in rows.items()}
+    scaled: dict[str, dict[str, Tensor]] = {name: {} for name in parts}
+    for modality, train in parts["train"].inputs.items():
+        mean, std = train.double().mean(0), train.double().std(0, correction=0)
+        scale = torch.where(std <= CONSTANT * std.max(), 0.0, 1 / std)
+        for name, part in parts.items():
+            scaled[name][modality] = ((part.inputs[modality].double() - mean) * scale).clamp(-CLIP, CLIP).float()
+    done = {name: replace(part, inputs=scaled[name]) for name, part in parts.items()}
+    return Splits(done["train"], done["valid"], done["test"], task, card)
+
+
+def _take(samples: Split, index: Sequence[int]) -> Split:
+    return Split(
+        inputs={name: x[list(index)] for name, x in samples.inputs.items()},
+        target=samples.target[list(index)],
+        ids=tuple(samples.ids[i] for i in index),
+        groups=tuple(samples.groups[i] for i in index) if samples.groups else (),
+    )
+
+
+def read_table(path: Path, *, n_rows: int, n_columns: int, encoding: str = "utf-8") -> list[list[str]]:
+    """A CSV file without header. Raises DataError unless it has exactly this many rows and columns."""
+    with path.open(newline="", encoding=encoding) as file:
+        table = list(csv.reader(file))
+    if len(table) != n_rows:
+        raise DataError(f"{path} has {len(table)} rows, but {n_rows} are expected: {_ADVICE}")
+    for number, row in enumerate(table, start=1):
+        if len(row) != n_columns:
+            raise DataError(f"{path} row {number} has {len(row)} columns, but {n_columns} are expected: {_ADVICE}")
+    return table
+
+
+def read_numbers(path: Path, *, n_rows: int, n_columns: int) -> Tensor:
+    """Like ``read_table``, as a float64 tensor (n_rows, n_columns). Raises DataError where a cell is not a number."""
+    table = read_table(path, n_rows=n_rows, n_columns=n_columns)
+    try:
+        numbers = torch.tensor([[float(cell) for cell in row] for row in table], dtype=torch.float64)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}: {_ADVICE}") from error
+    if not numbers.isfinite().all():
+        raise DataError(f"{path} holds values that are not finite: {_ADVICE}")
+    return numbers
+
+
+_ADVICE = "delete the file to have it downloaded again"

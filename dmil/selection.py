@@ -1,0 +1,59 @@
+"""Which epoch of a replica is kept, when its learning rate drops and when it stops; on validation alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method of a table is given.
+
+    epochs: in all stages together. patience: epochs without improvement after which a stage of a replica ends.
+    lr_patience, lr_factor: a plateau of that many epochs multiplies the learning rate. max_grad_norm: gradient
+    clipping, per replica.
+    """
+
+    epochs: int = 60
+    patience: int = 20
+    lr_patience: int = 8
+    lr_factor: float = 0.5
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "lr_patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name} >= 1` must hold, but got {name}={getattr(self, name)}")
+        for name in ("lr_factor", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}")
+
+
+@dataclass
+class Selection:
+    """Best epoch of one stage: highest validation score, ties by lower validation loss, further ties the earliest."""
+
+    budget: Budget
+    score: float = -math.inf
+    loss: float = math.inf
+    epoch: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    waited: int = 0
+
+    def update(self, epoch: int, score: float, metrics: dict[str, float]) -> bool:
+        """Whether this epoch is the best so far."""
+        if (score, -metrics["valid/loss"]) > (self.score, -self.loss):
+            self.score, self.loss, self.epoch, self.metrics = score, metrics["valid/loss"], epoch, metrics
+            self.waited = 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def is_plateau(self) -> bool:
+        return self.waited > 0 and self.waited % self.budget.lr_patience == 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.waited >= self.budget.patience

@@ -1,0 +1,148 @@
+"""S models of one class as one module: parameters (S, *shape), views into one matrix (S, P)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dmil.method import Method, Stage
+from dmil.nn import Noise, attach_noise
+from dmil.seeds import generator
+from dmil.settings import stack_settings
+
+
+@dataclass
+class Streams:
+    """The random numbers of one replica; they depend on its seed alone, never on its neighbours."""
+
+    order: torch.Generator
+    normal: torch.Generator
+    uniform: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, device: torch.device | str) -> Streams:
+        return cls(
+            generator("order", seed),
+            generator("normal", seed, device=device),
+            generator("uniform", seed, device=device),
+        )
+
+
+class ReplicaNoise(Noise):
+    """Draws for a whole stack, row s from the generators of replica s, in blocks of ``block`` numbers a row."""
+
+    def __init__(self, streams: Sequence[Streams], block: int = 1 << 15) -> None:
+        self.streams, self.block = list(streams), block
+        self.drawn: dict[str, Tensor] = {}
+
+    def normal(self, like: Tensor) -> Tensor:
+        return self._take("normal", like)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        return self._take("uniform", like)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.streams = [self.streams[row] for row in rows]
+        self.drawn = {kind: numbers[list(rows)] for kind, numbers in self.drawn.items()}
+
+    def _take(self, kind: str, like: Tensor) -> Tensor:
+        n = like[0].numel()
+        if kind not in self.drawn or self.drawn[kind].shape[1] < n:
+            fresh = like.new_empty(len(self.streams), max(n, self.block))
+            for row, streams in zip(fresh, self.streams, strict=True):
+                if kind == "normal":
+                    row.normal_(generator=streams.normal)
+                else:
+                    row.uniform_(generator=streams.uniform)
+            self.drawn[kind] = fresh
+        numbers, self.drawn[kind] = self.drawn[kind].split([n, self.drawn[kind].shape[1] - n], 1)
+        return numbers.view(like.shape)
+
+
+class Stack:
+    """The replicas that train one stage together.
+
+    ``module`` is their common code with stacked parameters; ``flat`` (S, P) holds all of them, the trained ones
+    first and among these the decaying ones first: ``n_trained`` and ``n_decay`` columns. What the stage does
+    not train is frozen and in evaluation mode.
+    """
+
+    def __init__(self, models: Sequence[Method], stage: Stage, streams: Sequence[Streams]) -> None:
+        first = models[0]
+        self.module = copy.deepcopy(first)
+        self.module.stage = stage.name
+        self.stage = stage
+        self.settings = [model.settings for model in models]
+        shapes = {name: p.shape for name, p in first.named_parameters()}
+        trained = [name for name in shapes if stage.trains is None or name.split(".")[0] in stage.trains]
+        decay = [name for name in trained if name not in first.no_decay]
+        self.trained = [*decay, *(name for name in trained if name in first.no_decay)]
+        self.shapes = {name: shapes[name] for name in [*self.trained, *(n for n in shapes if n not in trained)]}
+        self.n_decay = sum(shapes[name].numel() for name in decay)
+        self.n_trained = sum(shapes[name].numel() for name in trained)
+        self.flat = torch.stack([self._row(model) for model in models])
+        self.buffers = {
+            name: torch.stack([dict(model.named_buffers())[name] for model in models])
+            for name, _ in first.named_buffers()
+        }
+        self.noise = ReplicaNoise(streams)
+        attach_noise(self.module, self.noise)
+        self._point()
+
+    def _row(self, model: Method) -> Tensor:
+        parameters = dict(model.named_parameters())
+        return torch.cat([parameters[name].detach().reshape(-1) for name in self.shapes])
+
+    def views(self, matrix: Tensor) -> dict[str, Tensor]:
+        """Columns of (S, P) or of its trained part as tensors by parameter name, (S, *shape)."""
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            if start == matrix.shape[-1]:
+                break
+            views[name] = matrix[..., start : start + shape.numel()].unflatten(-1, shape)
+            start += shape.numel()
+        return views
+
+    def _point(self) -> None:
+        """Makes the module's parameters views of ``flat``."""
+        values = self.views(self.flat)
+        for name, parameter in self.module.named_parameters():
+            parameter.data = values[name]
+            parameter.requires_grad_(name in self.trained)
+        for name, buffer in self.buffers.items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(self.module.get_submodule(owner), leaf, buffer)
+        self.module.settings = stack_settings(self.settings, self.flat.dtype, self.flat.device)
+
+    def parameters(self) -> list[Tensor]:
+        """The trained parameters, in the order of the columns of ``flat``."""
+        parameters = dict(self.module.named_parameters())
+        return [parameters[name] for name in self.trained]
+
+    def keep(self, rows: Sequence[int]) -> Tensor:
+        """Drops every replica but those in ``rows``; returns the rows as an index tensor."""
+        index = torch.tensor(rows, device=self.flat.device)
+        self.flat = self.flat[index]
+        self.buffers = {name: buffer[index] for name, buffer in self.buffers.items()}
+        self.settings = [self.settings[row] for row in rows]
+        self.noise.keep(rows)
+        self._point()
+        return index
+
+    def write_back(self, row: Tensor, model: Method) -> None:
+        """Copies one row (P,) into a model of its own."""
+        values = self.views(row)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(values[name])
+
+    def train_mode(self) -> None:
+        """Training mode for what the stage trains, evaluation mode for the rest."""
+        self.module.train()
+        if self.stage.trains is not None:
+            for name, child in self.module.named_children():
+                child.train(name in self.stage.trains)

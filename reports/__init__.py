@@ -1,0 +1,1 @@
+"""The answer: what MLflow holds, as tables, figures and a page. Never torch, never the outbox."""

@@ -1,0 +1,134 @@
+"""Geometry of the figures: numbers in, positions in percent of the width or box out; drawn by the SVG templates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from reports.leaderboard import interval, percent
+from reports.table import FLOOR, Line, Table
+
+LEFT, RIGHT = 2.0, 98.0
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+MAX_TICKS = 6
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values between low and high to percent of the figure's width."""
+
+    low: float
+    high: float
+    step: float
+
+    def place(self, value: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * (value - self.low) / (self.high - self.low), 3)
+
+    @property
+    def ticks(self) -> list[float]:
+        first = math.ceil(self.low / self.step - 1e-9)
+        last = math.floor(self.high / self.step + 1e-9)
+        return [round(i * self.step, 6) for i in range(first, last + 1)]
+
+
+def axis_for(values: Sequence[float]) -> Axis:
+    """An axis that holds all values, its ends on round steps."""
+    low, high = min(values), max(values)
+    step = next((step for step in STEPS if (high - low) / step <= MAX_TICKS - 1), STEPS[-1])
+    low, high = math.floor(low / step - 1e-9) * step, math.ceil(high / step + 1e-9) * step
+    return Axis(low, high, step)
+
+
+def dots(table: Table) -> dict[str, Any] | None:
+    """The figure with every seed as a dot; None where no seed has a result yet."""
+    shown = [line for line in table.lines if line.seed_accuracies]
+    if not shown:
+        return None
+    limit = next((line.test_acc.mean for line in table.lines if line.status == "limit" and line.test_acc), None)
+    axis = _axis(shown, limit)
+    marks = [("floor", "constant", table.floor), ("limit", "Bayes limit", limit)]
+    return {
+        "rows": [_dot_row(line, axis, is_strongest=line is table.strongest) for line in shown],
+        "ticks": [(axis.place(tick), percent(tick)) for tick in axis.ticks],
+        "marks": [
+            (name, label, axis.place(value) if value >= axis.low else None, percent(value))
+            for name, label, value in marks
+            if value is not None
+        ],
+        "title": f"Test accuracy of every seed on {table.dataset}",
+        "description": "; ".join(_in_words(line) for line in shown),
+    }
+
+
+def _axis(lines: Sequence[Line], limit: float | None) -> Axis:
+    """Holds every seed and the limit; a constant row so far below that it would squeeze the rest is left of it."""
+    floor = [value for line in lines if line.method == FLOOR for value in line.seed_accuracies]
+    others = [value for line in lines if line.method != FLOOR for value in _extent(line)]
+    others += [] if limit is None else [limit]
+    is_far = floor and others and min(others) - min(floor) > max(others) - min(others)
+    return axis_for(others if is_far else others + floor)
+
+
+def curve(histories: Sequence[Sequence[dict[str, Any]]], name: str = "valid/acc") -> dict[str, Any] | None:
+    """One metric over the epochs, a thin line per seed and a bold mean over the epochs all seeds reached.
+
+    None where no seed has two values.
+    """
+    series = [[(float(i), entry[name]) for i, entry in enumerate(history) if name in entry] for history in histories]
+    series = [[point for point in points if math.isfinite(point[1])] for points in series]
+    series = [points for points in series if len(points) > 1]
+    if not series:
+        return None
+    shared = min(len(points) for points in series)
+    mean = [(series[0][i][0], fmean(points[i][1] for points in series)) for i in range(shared)]
+    values = [value for points in series for _, value in points]
+    low, high = min(values), max(values)
+    last = max(points[-1][0] for points in series)
+    box = (last, low, (high - low) or 1.0)
+    return {
+        "seeds": [_polyline(points, box) for points in series],
+        "mean": _polyline(mean, box),
+        "low": percent(low),
+        "high": percent(high),
+        "n_epochs": int(last) + 1,
+    }
+
+
+def _polyline(points: Sequence[tuple[float, float]], box: tuple[float, float, float]) -> str:
+    """Points in a box of 100 x 40, the y axis pointing down."""
+    last, low, height = box
+    return " ".join(f"{100 * x / last:.2f},{38 - 36 * (y - low) / height:.2f}" for x, y in points)
+
+
+def _extent(line: Line) -> list[float]:
+    spread = [line.test_acc.low, line.test_acc.high] if line.test_acc else []
+    return [*line.seed_accuracies, *(value for value in spread if value is not None)]
+
+
+def _dot_row(line: Line, axis: Axis, *, is_strongest: bool) -> dict[str, Any]:
+    accuracy = line.test_acc
+    spread = (accuracy.low, accuracy.high) if accuracy else (None, None)
+    is_left = max(line.seed_accuracies) < axis.low
+    notes = {
+        "strongest baseline": is_strongest,
+        f"{line.status}, not ranked": not accuracy,
+        "left of the scale": is_left,
+    }
+    return {
+        "method": line.method,
+        "note": ", ".join(note for note, applies in notes.items() if applies),
+        "kind": "dmil" if line.is_dmil else "conventional",
+        "is_complete": accuracy is not None,
+        "text": (percent(accuracy.mean) + (f" ({interval(line)})" if interval(line) else "")) if accuracy else "",
+        "dots": [] if is_left else [(axis.place(v), (i % 3 - 1) * 3) for i, v in enumerate(line.seed_accuracies)],
+        "mean": axis.place(accuracy.mean) if accuracy and not is_left else None,
+        "interval": None if is_left or None in spread else [axis.place(end) for end in spread if end is not None],
+    }
+
+
+def _in_words(line: Line) -> str:
+    found = ", ".join(percent(value) for value in line.seed_accuracies)
+    return f"{line.method}: {found} percent" + ("" if line.test_acc else f" ({line.status})")

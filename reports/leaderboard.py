@@ -1,0 +1,146 @@
+"""The leaderboard as files others read (CSV, Markdown) and as text on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from reports.table import Line, Table
+
+COLUMNS = (
+    "dataset",
+    "method",
+    "n_seeds",
+    "n_failed",
+    "test_acc_mean",
+    "test_acc_std",
+    "test_acc_ci_low",
+    "test_acc_ci_high",
+    "test_macro_f1_mean",
+    "valid_acc_mean",
+    "synergy_mean",
+    "n_params",
+    "train_seconds",
+    "status",
+)
+HEADINGS = ("#", "method", "test acc. %", "95 % interval", "macro-F1", "synergy %", "valid acc. %", "seeds", "status")
+
+
+def to_csv(table: Table) -> str:
+    """Accuracies as fractions with six decimals; empty where a value is not known or would average over a hole."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_csv_row(table.dataset, line) for line in table.lines)
+    return text.getvalue()
+
+
+def _csv_row(dataset: str, line: Line) -> list[str | int]:
+    accuracy = line.test_acc
+    spread = (accuracy.mean, accuracy.std, accuracy.low, accuracy.high) if accuracy else (None,) * 4
+    shares = (*spread, line.means.get("test/macro_f1"), line.means.get("valid/acc"), line.synergy)
+    return [
+        dataset,
+        line.method,
+        line.n_seeds,
+        line.n_failed,
+        *(number(value, 6) for value in shares),
+        number(line.means.get("n_params"), 0),
+        number(line.means.get("train_seconds"), 2),
+        line.status,
+    ]
+
+
+def to_markdown(table: Table) -> str:
+    """The shown table with its title, warning and holes."""
+    lines = [f"# {table.card['title']} (`{table.dataset}`, suite `{table.suite}`)", ""]
+    if table.card["warning"]:
+        lines += [f"> **Warning.** {table.card['warning']}", ""]
+    lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(line)) + " |" for line in table.lines]
+    lines += ["", caption(table)]
+    holes = [f"- `{line.method}` {reason}" for line in table.lines for reason in line.reasons]
+    lines += ["", *holes] if holes else []
+    return "\n".join(lines) + "\n"
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """One line of the short table, in the order of ``HEADINGS``."""
+    return (
+        str(line.rank or ""),
+        line.method,
+        with_spread(line),
+        interval(line),
+        number(line.means.get("test/macro_f1"), 3),
+        percent(line.synergy),
+        percent(line.means.get("valid/acc")),
+        seeds(line),
+        line.status,
+    )
+
+
+def caption(table: Table) -> str:
+    """What the numbers are, and over what they vary."""
+    size = f" ({table.n_test:,} samples)" if table.n_test else ""
+    return (
+        f"Test accuracy{size}: mean and sample standard deviation over seeds, and the 95 % Student-t interval of the "
+        "mean. A seed re-randomises initialisation, batch order and noise; the split is fixed, so the interval says "
+        "nothing about other test samples. Selection used validation data only. Rows with a failed or missing seed "
+        "are not averaged and not ranked."
+    )
+
+
+def seeds(line: Line) -> str:
+    """How many of the planned seeds count."""
+    return f"{line.n_seeds}/{len(line.row.runs)}" if line.row else ""
+
+
+def with_spread(line: Line) -> str:
+    """Mean ± standard deviation of the test accuracy in percent."""
+    accuracy = line.test_acc
+    if accuracy is None or accuracy.std is None:
+        return percent(accuracy.mean) if accuracy else ""
+    return f"{percent(accuracy.mean)} ± {percent(accuracy.std)}"
+
+
+def interval(line: Line) -> str:
+    accuracy = line.test_acc
+    return f"{percent(accuracy.low)} to {percent(accuracy.high)}" if accuracy and accuracy.low is not None else ""
+
+
+def percent(value: float | None) -> str:
+    """A share as percent with one decimal, empty where unknown."""
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def signed_percent(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    if value is None:
+        return ""
+    return "0.0" if abs(value) < 0.0005 else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def print_table(table: Table) -> None:
+    """Prints the short table to the terminal, or 120 columns wide where there is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    grid = Grid(title=f"{table.dataset} (suite {table.suite})", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in HEADINGS:
+        grid.add_column(heading, justify="left" if heading in ("method", "status") else "right")
+    for line in table.lines:
+        grid.add_row(*cells(line), style="bold" if line.is_dmil else "")
+    console.print(grid)
+    for line in table.lines:
+        for reason in line.reasons:
+            console.print(f"{line.method}: {reason}", style="red", markup=False)
+    if table.card["warning"]:
+        console.print(f"Warning: {table.card['warning']}", style="yellow", markup=False)

@@ -1,0 +1,162 @@
+"""The page of one dataset: the table, every seed, where the numbers come from. One file, no network."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import SeedRun
+from benchmarks.tracking import MissingFileError, Tracking
+from reports.figures import curve, dots
+from reports.leaderboard import caption, interval, number, percent, seeds, signed_percent
+from reports.statistics import summarise
+from reports.table import Line, Table, problem_of
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+IDENTITY = {"key", "group", "protocol", "suite", "dataset", "method", "seed", "level", "sweep", "status", "error"}
+IDENTITY |= {"not_finite", "command"}
+
+
+def to_html(table: Table, tracking: Tracking) -> str:
+    """The whole page; learning curves are read from the runs' history files."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    context = {
+        "table": table,
+        "card": table.card,
+        "lines": [_shown(line, table) for line in table.lines],
+        "rows": [_details(line, tracking) for line in table.lines if line.row],
+        "dots": dots(table),
+        "headline": headline(table),
+        "caption": caption(table),
+        "provenance": provenance(table),
+    }
+    return environment.get_template("index.html").render(context)
+
+
+def headline(table: Table) -> list[str]:
+    """Where the best DMIL variant stands against the strongest conventional baseline, in sentences."""
+    best, strongest = table.best_dmil, table.strongest
+    sentences = []
+    if strongest and strongest.test_acc:
+        sentences.append(
+            f"Strongest conventional baseline: {strongest.method} at {percent(strongest.test_acc.mean)} %."
+        )
+    if best and best.test_acc:
+        sentences.append(f"Best DMIL variant: {best.method} at {percent(best.test_acc.mean)} %.")
+    if best and strongest and best.row and strongest.row:
+        sentences.append(_paired(best, strongest))
+    n_holes = sum(bool(line.reasons) for line in table.lines)
+    if n_holes:
+        sentences.append(f"{n_holes} row{'s are' if n_holes > 1 else ' is'} not complete and therefore not ranked.")
+    return sentences
+
+
+def _paired(one: Line, other: Line) -> str:
+    """Difference over the seeds both have, with its interval."""
+    assert one.row
+    assert other.row
+    others = {run.seed: run.metrics["test/acc"] for run in other.row.runs}
+    differences = [run.metrics["test/acc"] - others[run.seed] for run in one.row.runs if run.seed in others]
+    if not differences:
+        return "They share no seed."
+    found = summarise(differences)
+    text = f"Difference over {found.n} paired seed{'s' if found.n > 1 else ''}: {signed_percent(found.mean)} points"
+    if found.low is None:
+        return text + "."
+    return f"{text} (95 % interval {signed_percent(found.low)} to {signed_percent(found.high)})."
+
+
+def provenance(table: Table) -> list[tuple[str, list[str]]]:
+    """Commands, data checksum, code revision, device and versions, each with every value found in the table."""
+    rows = [line.row for line in table.lines if line.row]
+    found: dict[str, Counter[str]] = {}
+    for run in (run for row in rows for run in row.runs):
+        for name, value in run.tags.items():
+            if name not in IDENTITY and not name.startswith("mlflow."):
+                found.setdefault(name, Counter())[value] += 1
+    n_runs = sum(run.status != "missing" for row in rows for run in row.runs)
+    entries = [
+        ("command", sorted({row.command for row in rows if row.command})),
+        ("data checksum", sorted({row.data_checksum for row in rows})),
+        ("protocol", sorted({row.protocol for row in rows})),
+    ]
+    for name in sorted(set(found) - {"data_checksum"}):
+        values = sorted(found[name].items())
+        is_common = len(values) == 1 and values[0][1] == n_runs
+        entries.append((name, [value if is_common else f"{value} ({n} of {n_runs} runs)" for value, n in values]))
+    return entries
+
+
+def _shown(line: Line, table: Table) -> dict[str, Any]:
+    """One line of the page's table, as text."""
+    accuracy, means = line.test_acc, line.means
+    gain = accuracy.mean - table.floor if accuracy and table.floor is not None else None
+    return {
+        "line": line,
+        "is_strongest": line is table.strongest,
+        "cells": [
+            percent(accuracy.mean) if accuracy else "",
+            percent(accuracy.std) if accuracy else "",
+            interval(line),
+            seeds(line),
+            number(means.get("test/macro_f1"), 3),
+            number(means.get("test/nll"), 3),
+            number(means.get("test/ece"), 3),
+            percent(line.synergy),
+            signed_percent(gain),
+            percent(means.get("valid/acc")),
+            signed_percent(line.gap),
+            f"{means['n_params']:,.0f}" if means.get("n_params") is not None else "",
+            number(means.get("train_seconds"), 1),
+        ],
+    }
+
+
+def _details(line: Line, tracking: Tracking) -> dict[str, Any]:
+    assert line.row
+    histories = [_history(tracking, run) for run in line.row.runs if not problem_of(run)]
+    return {
+        "line": line,
+        "row": line.row,
+        "curve": curve(histories),
+        "runs": [
+            {
+                "run": run,
+                "problem": problem_of(run),
+                "test": _exact(run, "test/acc"),
+                "valid": _exact(run, "valid/acc"),
+                "own_settings": sorted(set(run.params.items()) - set(line.row.settings.items())),
+                "epoch": f"{_whole(run, 'best_epoch')} of {_whole(run, 'epochs_run')}".removesuffix(" of "),
+            }
+            for run in line.row.runs
+        ],
+    }
+
+
+def _history(tracking: Tracking, run: SeedRun) -> list[dict[str, Any]]:
+    try:
+        history: list[dict[str, Any]] = json.loads(tracking.run_artifact(run.run_id, "history.json").read_text())
+    except MissingFileError:
+        return []
+    return history
+
+
+def _exact(run: SeedRun, name: str) -> str:
+    value = run.metrics.get(name)
+    return "" if value is None else f"{value:.4f}" if math.isfinite(value) else "not finite"
+
+
+def _whole(run: SeedRun, name: str) -> str:
+    value = run.metrics.get(name)
+    return "" if value is None or not math.isfinite(value) else f"{value:.0f}"

@@ -1,0 +1,55 @@
+"""Numbers over seeds and over samples: pure functions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean of n values; std is the sample standard deviation, low and high a Student-t interval for the mean.
+
+    One value alone has neither (None).
+    """
+
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean, standard deviation and 95 % interval of at least one finite value."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    mean = statistics.fmean(values)
+    if n == 1:
+        return Summary(mean, None, None, None, 1)
+    std = statistics.stdev(values)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
+    return Summary(mean, std, mean - half, mean + half, n)
+
+
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """Mean, or None where a value is missing or not finite: no average over incomplete cells."""
+    if not values or any(value is None or not math.isfinite(value) for value in values):
+        return None
+    return statistics.fmean(value for value in values if value is not None)
+
+
+def synergy_indicator(is_right: NDArray[np.bool_], unimodal: Sequence[NDArray[np.bool_]]) -> float:
+    """Share of samples that a method gets right and every unimodal model gets wrong.
+
+    is_right: (N,); unimodal: one (N,) per modality, at least one, same samples in the same order.
+    """
+    return float(np.mean(is_right & ~np.logical_or.reduce(unimodal)))

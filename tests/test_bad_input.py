@@ -1,0 +1,103 @@
+"""Bad input is one clear line and exit status 2, with nothing written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run, suite
+from benchmarks.__main__ import main
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command under test keeps its results."""
+    folder = tmp_path / "results"
+    defaults = run.run.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "results", folder)
+    return folder
+
+
+def error_of(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    try:
+        status = main(["run", *arguments])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset", "mosy"), "did you mean 'mosi'"),
+        (("--methods", "dmill"), "did you mean 'dmil'"),
+        (("--methods", "unimodal_smell", "--dataset", "digits"), "this dataset has unimodal_left, unimodal_right"),
+        (("--methods", ","), "no method"),
+        (("--suite", "leaderbord"), "did you mean 'leaderboard'"),
+        (("--set", "dmil.alignmnt=1"), "did you mean 'alignment'"),
+        (("--set", "alignment=1"), "METHOD.SETTING=VALUE"),
+        (("--set", "joint.lr=fast"), "takes float"),
+        (("--set", "joint.width=0"), "`width >= 1` must hold"),
+        (("--set", "joint@x.lr=1"), "number of a seed"),
+        (("--seeds", "0"), "1 or more"),
+        (("--seeds", "many"), "invalid int value"),
+        (("--epochs", "0"), "`epochs >= 1` must hold"),
+        (("--trials", "8"), "unrecognized arguments"),
+        (("--device", "tpu"), "invalid choice"),
+    ],
+)
+def test_bad_arguments(
+    arguments: tuple[str, ...], message: str, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error_of(arguments, capsys)
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methodz: [joint]\n", "did you mean 'methods'"),
+        ("methods: [joint]\n", "lacks seeds, budget, datasets"),
+        ("methods: [joint\n", "not valid YAML"),
+        ("- joint\n", "must be a mapping"),
+        ("methods: [joint]\nseeds: 1\nbudget: {epoch: 3}\ndatasets: {digits: {}}\n", "did you mean 'epochs'"),
+        ("methods: [joint]\nseeds: 0\nbudget: {epochs: 3}\ndatasets: {digits: {}}\n", "1 or more"),
+    ],
+)
+def test_bad_suite(
+    text: str,
+    message: str,
+    results: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+    assert message in error_of(("--suite", "mine", "--dataset", "digits"), capsys)
+    assert not results.exists()
+
+
+def test_results_that_cannot_be_written(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.write_text("a file where a folder is needed")
+    assert "cannot write results" in error_of(("--dataset", "digits", "--methods", "constant"), capsys)
+
+
+def test_status_of_the_process(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "run", "--dataset", "mosy"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")

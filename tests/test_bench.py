@@ -1,0 +1,183 @@
+"""The bench as its users start it: a process of its own in a checkout of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SMALL = ("--dataset", "digits", "--seeds", "2", "--epochs", "4")
+METHODS = ("--methods", "constant,ensemble,joint,dmil")
+
+
+class Checkout:
+    """A copy of the suite's sources with results of its own."""
+
+    def __init__(self, sources: Path, folder: Path) -> None:
+        self.folder = folder
+        for name in ("benchmarks", "datasets", "dmil", "reports"):
+            shutil.copytree(sources / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "out"))
+        cache = os.environ.get("DMIL_CACHE") or str(sources / ".cache" / "prepared")
+        outer = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+        self.environment = outer | {"DMIL_CACHE": cache, "OMP_NUM_THREADS": "1"}
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, status: int = 0, **environment: str) -> str:
+        process = self.start(*arguments, **environment)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == status, output
+        return output
+
+    def bench(self, *arguments: str, status: int = 0, **environment: str) -> str:
+        return self.run("benchmarks", "run", *arguments, status=status, **environment)
+
+    def leaderboard(self, dataset: str = "digits") -> bytes:
+        self.run("reports", "--dataset", dataset)
+        return (self.folder / "reports" / "out" / dataset / "leaderboard.csv").read_bytes()
+
+    def numbers(self) -> pd.DataFrame:
+        """The leaderboard without its one column that is a measurement of time."""
+        self.leaderboard()
+        return pd.read_csv(self.folder / "reports/out/digits/leaderboard.csv").drop(columns="train_seconds")
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        with sqlite3.connect(self.folder / "results" / "mlflow.db") as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path) -> Checkout:
+    return Checkout(root, tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = Checkout(Path(__file__).parents[1], tmp_path_factory.mktemp("undisturbed") / "checkout")
+    checkout.bench(*SMALL, *METHODS)
+    return checkout
+
+
+def test_the_same_command_again_trains_nothing_and_changes_no_byte(undisturbed: Checkout) -> None:
+    first = undisturbed.leaderboard()
+    assert "0 of 12 runs trained, 12 were there already" in undisturbed.bench(*SMALL, *METHODS)
+    assert undisturbed.leaderboard() == first
+
+
+def test_leaderboard_holds_every_method(undisturbed: Checkout) -> None:
+    table = undisturbed.numbers().set_index("method")
+    assert set(table.index) == {"constant", "unimodal_left", "unimodal_right", "ensemble", "joint", "dmil"}
+    assert (table["status"] == "complete").all()
+    assert (table["n_seeds"] == 2).all()
+    accuracy = table["test_acc_mean"].to_dict()
+    assert accuracy["joint"] > 2 * accuracy["constant"]
+
+
+@pytest.mark.parametrize("sign", ["constant  ", "unimodal_right ", "joint  "])
+def test_kill_and_resume_gives_the_undisturbed_table(checkout: Checkout, undisturbed: Checkout, sign: str) -> None:
+    process = checkout.start("benchmarks", "run", *SMALL, *METHODS)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(sign):
+            break
+    time.sleep(0.15)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    checkout.bench(*SMALL, *METHODS)
+    pd.testing.assert_frame_equal(checkout.numbers(), undisturbed.numbers())
+    assert checkout.query("select count(*) from runs where status = 'RUNNING' and lifecycle_stage = 'active'") == [(0,)]
+    finished = checkout.query(
+        "select tags.value, count(*) from runs join tags using (run_uuid) where tags.key = 'key' "
+        "and runs.status = 'FINISHED' and runs.lifecycle_stage = 'active' group by tags.value"
+    )
+    assert len(finished) == 12
+    assert {count for _, count in finished} == {1}
+
+
+def test_a_diverging_replica_is_a_hole_and_the_others_go_on(checkout: Checkout) -> None:
+    output = checkout.bench(*SMALL, "--methods", "joint,constant", "--set", "joint@1.lr=1e6", status=1)
+    assert "seed 1 failed: training loss or gradient not finite in epoch" in output
+    checkout.leaderboard()
+    table = pd.read_csv(checkout.folder / "reports/out/digits/leaderboard.csv").set_index("method")
+    assert list(table[["n_seeds", "n_failed", "status"]].loc["joint"]) == [1, 1, "failed"]
+    assert table.loc["constant", "status"] == "complete"
+    page = (checkout.folder / "reports/out/digits/index.html").read_text()
+    assert "not finite" in page
+    again = checkout.bench(*SMALL, "--methods", "joint,constant", "--set", "joint@1.lr=1e6", status=1)
+    assert "1 of 4 runs trained" in again
+
+
+def test_an_ensemble_with_a_failed_member_is_a_hole(checkout: Checkout) -> None:
+    output = checkout.bench(*SMALL, "--methods", "ensemble", "--set", "unimodal_left@0.lr=1e6", status=1)
+    assert "its member unimodal_left has no finished run for this seed" in output
+
+
+def test_an_unreachable_server_costs_nothing(checkout: Checkout) -> None:
+    nobody = "http://127.0.0.1:9"
+    arguments = (*SMALL, "--methods", "constant,joint")
+    output = checkout.bench(*arguments, MLFLOW_TRACKING_URI=nobody)
+    assert "make sync" in output
+    assert "0 of 4 runs trained, 4 were there already" in checkout.bench(*arguments, MLFLOW_TRACKING_URI=nobody)
+    assert "4 runs sent, 0 left" in checkout.run("benchmarks", "sync")
+    assert "0 runs sent, 0 left" in checkout.run("benchmarks", "sync")
+    assert checkout.query("select count(*) from tags where key = 'key'") == [(4,)]
+
+
+def test_permuted_test_targets_change_nothing_that_was_selected(checkout: Checkout, undisturbed: Checkout) -> None:
+    loader = checkout.folder / "datasets" / "digits.py"
+    loader.write_text(loader.read_text() + PERMUTE)
+    checkout.bench(*SMALL, *METHODS)
+    kept = [column for column in undisturbed.numbers().columns if not str(column).startswith(("test_", "synergy"))]
+    pd.testing.assert_frame_equal(_by_method(checkout)[kept], _by_method(undisturbed)[kept])
+    assert not _by_method(checkout)["test_acc_mean"].equals(_by_method(undisturbed)["test_acc_mean"])
+    assert _kept_files(checkout) == _kept_files(undisturbed)
+
+
+PERMUTE = """
+
+_prepare = prepare
+
+
+def prepare(root):
+    from dataclasses import replace
+
+    splits = _prepare(root)
+    return replace(splits, test=replace(splits.test, target=splits.test.target.roll(1)))
+"""
+
+
+def _by_method(checkout: Checkout) -> pd.DataFrame:
+    return checkout.numbers().sort_values("method", ignore_index=True)
+
+
+def _kept_files(checkout: Checkout) -> dict[tuple[str, int], tuple[object, ...]]:
+    """Per method and seed: validation metrics, selected epoch, and the weights of the checkpoint."""
+    from safetensors import safe_open
+
+    kept: dict[tuple[str, int], tuple[object, ...]] = {}
+    for path in (checkout.folder / "results").rglob("spec.json"):
+        spec = json.loads(path.read_text())
+        spec = spec.get("spec", spec)
+        with safe_open(path.with_name("checkpoint.safetensors"), "pt") as file:
+            weights = {name: file.get_tensor(name).tolist() for name in sorted(file.keys())}
+        history = json.loads(path.with_name("history.json").read_text())
+        kept[spec["method"], spec["seed"]] = (weights, history)
+    return kept
