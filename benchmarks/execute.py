@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks import predictions
 from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
+from benchmarks.methods.unimodal import Unimodal
 from benchmarks.plan import Spec
 from benchmarks.provenance import tags
 from benchmarks.record import CHECKPOINT, PREDICTIONS, RunRecord
@@ -78,16 +79,19 @@ def assemble(spec: Spec, train: Split, task: Task, find: FindCheckpoint) -> Fitt
 
     model = Ensemble(spec.settings, train.dims, task)
     result = FitResult(Replica(spec.seed, spec.settings), model.eval())
-    states = {}
+    members = {}
     for member in spec.members:
         path = find(member)
         if path is None:
             result.status, result.error = "failed", f"its member {member.row.name} has no finished run for this seed"
             return Fitted(spec, result)
         with safe_open(path, "pt") as file:
-            states[member.row.modalities[0]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             result.seconds += float(file.metadata()["train_seconds"])
-    model.adopt(states)
+        (modality,) = member.row.modalities
+        members[modality] = Unimodal(member.settings, {modality: train.dims[modality]}, task)
+        members[modality].load_state_dict(state)
+    model.adopt(members)
     return Fitted(spec, result)
 
 

@@ -1,7 +1,6 @@
 """`make speed`: what training replicas as one stack is worth, against the same trainings one after another.
 
-Times are paired: each round runs both, and the ratio quoted is the median over rounds. Everything here trains with
-torch alone, so it runs on a GPU machine without the suite's other packages, except for ``--bench``.
+Times are paired: each round runs both, and the ratio quoted is the median over rounds.
 """
 
 from __future__ import annotations

@@ -44,15 +44,25 @@ class GaussianMap(RandomLayer):
     """One linear map from x (..., B, n_in) to the parameters of ``n_parts`` Gaussians of width ``n_out``.
 
     While training ``sample`` is mean + exp(logvar / 2) * eps, at evaluation the mean. ``variational=False``
-    gives points: a plain linear map (variant ``dmil_fc``).
+    gives points: a plain linear map (variant ``dmil_fc``). ``initial_logvar`` is where the log variances start:
+    at zero the sample is nearly all noise until training has raised the means.
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, n_parts: int = 1, groups: tuple[int, ...] = (), variational: bool = True
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        n_parts: int = 1,
+        groups: tuple[int, ...] = (),
+        variational: bool = True,
+        initial_logvar: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_parts, self.variational = n_parts, variational
         self.map = Linear(n_in, n_parts * n_out * (2 if variational else 1), groups=groups)
+        if variational:
+            self.map.bias.data[..., n_parts * n_out :] += initial_logvar
 
     def forward(self, x: Tensor) -> list[Gaussian]:
         if not self.variational:

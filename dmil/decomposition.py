@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,12 @@ def side_by_side(x: Tensor) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Linear 2d -> d/2, ReLU, linear -> d, on two parts side by side."""
+    """Two parts of width k side by side to what they came from: linear 2k -> k/2, ReLU, linear -> n_out."""
 
-    def __init__(self, width: int, *, groups: tuple[int, ...]) -> None:
+    def __init__(self, latent: int, n_out: int, *, groups: tuple[int, ...]) -> None:
         super().__init__()
-        self.hidden = Linear(2 * width, max(width // 2, 1), groups=groups)
-        self.out = Linear(max(width // 2, 1), width, groups=groups)
+        self.hidden = Linear(2 * latent, max(latent // 2, 1), groups=groups)
+        self.out = Linear(max(latent // 2, 1), n_out, groups=groups)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         return self.out(self.hidden(torch.cat([first, second], -1)).relu())
@@ -45,14 +46,17 @@ class Intra:
 
 
 class IntraModality(nn.Module):
-    """Level 1: z_m splits into M_m, what the modality predicts by itself, and N_m, kept to build synergy."""
+    """Level 1: z_m splits into M_m, what the modality predicts by itself, and N_m, kept to build synergy.
 
-    def __init__(self, n_modalities: int, width: int, n_outputs: int, *, variational: bool) -> None:
+    gaussian: ``variational`` and ``initial_logvar`` of its Gaussian maps.
+    """
+
+    def __init__(self, n_modalities: int, width: int, latent: int, n_outputs: int, **gaussian: Any) -> None:
         super().__init__()
         groups = (n_modalities,)
-        self.bottleneck = GaussianMap(width, width, n_parts=2, groups=groups, variational=variational)
-        self.decoder = Decoder(width, groups=groups)
-        self.head = Linear(width, n_outputs, groups=groups)
+        self.bottleneck = GaussianMap(width, latent, n_parts=2, groups=groups, **gaussian)
+        self.decoder = Decoder(latent, width, groups=groups)
+        self.head = Linear(latent, n_outputs, groups=groups)
 
     def forward(self, z: Tensor) -> Intra:
         predictive, residual = self.bottleneck(z)
@@ -82,14 +86,17 @@ class UnimodalHeads(nn.Module):
 
 
 class Consistency(nn.Module):
-    """Level 2: the means of M_m split into R, which every modality alone already says, and U_m, which one says."""
+    """Level 2: the means of M_m split into R, which every modality alone already says, and U_m, which one says.
 
-    def __init__(self, n_modalities: int, width: int, *, variational: bool) -> None:
+    gaussian: ``variational`` and ``initial_logvar`` of its Gaussian maps.
+    """
+
+    def __init__(self, n_modalities: int, width: int, latent: int, **gaussian: Any) -> None:
         super().__init__()
         groups = (n_modalities,)
-        self.shared = GaussianMap(n_modalities * width, width, variational=variational)
-        self.alone = GaussianMap(width, width, n_parts=2, groups=groups, variational=variational)
-        self.decoder = Decoder(width, groups=groups)
+        self.shared = GaussianMap(n_modalities * width, latent, **gaussian)
+        self.alone = GaussianMap(width, latent, n_parts=2, groups=groups, **gaussian)
+        self.decoder = Decoder(latent, width, groups=groups)
 
     def forward(self, means: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """means (..., M, B, d) to R (..., B, d), U (..., M, B, d) and, while training, the loss terms (...)."""

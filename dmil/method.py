@@ -41,7 +41,9 @@ class Stage:
 class Method(nn.Module):
     """Base of every method. A sub-class writes ``__init__`` and ``forward``; the rest has a default.
 
-    dims: feature width of each modality, in order.
+    Its layers are those of ``dmil.nn``: ``fit`` gives every parameter a leading replica dimension, which
+    ``torch.nn.Linear`` does not take. Parameters are what training changes and restores; a buffer is a constant
+    of training. dims: feature width of each modality, in order.
     """
 
     Settings: ClassVar[type[Settings]] = Settings

@@ -28,6 +28,7 @@ class DmilSettings(Settings):
     """Weights as in the authors' code where it states them; learning rate and ``variational`` are not published."""
 
     variational: float = tunable(0.01, low=1e-4, high=1.0, log=True)
+    initial_logvar: float = tunable(0.0, low=-10.0, high=0.0, least=-50)
     reconstruction: float = tunable(0.1, low=0.01, high=1.0, log=True)
     reconstruction_joint: float = tunable(0.05, low=0.01, high=1.0, log=True)
     alignment: float = tunable(0.1, low=1e-3, high=10.0, log=True)
@@ -35,6 +36,7 @@ class DmilSettings(Settings):
     component_joint: float = tunable(0.8, low=0.1, high=1.0)
     beta: float = tunable(1.0, low=0.1, high=3.0, log=True)
     gamma: float = tunable(1.0, low=0.1, high=3.0, log=True)
+    latent: int = tunable(64, choices=(16, 32, 64, 128), least=1, per_replica=False)
     synergy_depth: int = tunable(0, choices=(0, 1, 2), per_replica=False)
     intra_epochs: int = tunable(10, choices=(5, 10, 20), per_replica=False)
     decomposition_epochs: int = tunable(5, choices=(5, 10), per_replica=False)
@@ -53,17 +55,18 @@ class Dmil(Method):
         if len(dims) < 2:
             raise ValueError(f"DMIL needs two or more modalities, but got {len(dims)}: {', '.join(dims)}")
         super().__init__(settings, dims, task)
-        n, d, out = len(dims), settings.width, task.n_outputs
+        n, d, k, out = len(dims), settings.width, settings.latent, task.n_outputs
         self.encoders = Encoders(dims, width=d, depth=settings.depth, dropout=settings.dropout)
+        gaussian = {"variational": self.variational, "initial_logvar": settings.initial_logvar}
         self.intra: IntraModality | UnimodalHeads
         if self.has_intra:
-            self.intra = IntraModality(n, d, out, variational=self.variational)
-            self.synergy = Synergy(n, d, depth=settings.synergy_depth, dropout=settings.dropout)
+            self.intra = IntraModality(n, d, k, out, **gaussian)
+            self.synergy = Synergy(n, k, depth=settings.synergy_depth, dropout=settings.dropout)
         else:
             self.intra = UnimodalHeads(n, d, out)
         if self.has_consistency:
-            self.consistency = Consistency(n, d, variational=self.variational)
-        self.heads = GatedHeads(len(self.component_names), d, out)
+            self.consistency = Consistency(n, k if self.has_intra else d, k, **gaussian)
+        self.heads = GatedHeads(len(self.component_names), k, out)
         self.stage = JOINT
 
     @property
@@ -105,7 +108,7 @@ class Dmil(Method):
         return Output(logits, component_logits, gate, extra)
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
-        """L1, L2 or L3, by stage."""
+        """L1, L2 or L3, by stage, of an output in training mode. Reconstruction targets carry gradient."""
         if stage == INTRA:
             return self._intra_loss(output, target, self.settings.reconstruction)
         if stage == DECOMPOSITION:
@@ -148,6 +151,9 @@ class DmilId(Dmil):
 
 
 class DmilCd(Dmil):
-    """Level 2 only: z_m stands in for M_m; components R, U_1..U_M, gated, no synergy."""
+    """Level 2 only: z_m stands in for M_m; components R, U_1..U_M, gated, no synergy.
+
+    What is left of L1, in stages 1 and 3, is the task loss of a linear head on each z_m.
+    """
 
     has_intra = False

@@ -16,7 +16,7 @@ class StackedAdamW:
 
     def __init__(self, parameters: Tensor, lr: Tensor, weight_decay: Tensor, *, n_decay: int | None = None) -> None:
         self.parameters = parameters
-        self.lr, self.weight_decay = lr.unsqueeze(-1), weight_decay.unsqueeze(-1)
+        self.lr, self.weight_decay = lr.clone().unsqueeze(-1), weight_decay.unsqueeze(-1)
         self.n_decay = parameters.shape[-1] if n_decay is None else n_decay
         self._reset(torch.zeros_like(parameters, memory_format=torch.contiguous_format))
 

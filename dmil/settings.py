@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -18,9 +19,10 @@ def tunable(
     high: float | None = None,
     log: bool = False,
     choices: Sequence[Any] = (),
+    least: float = 0,
     per_replica: bool = True,
 ) -> Any:
-    """A dataclass field that carries its own search range.
+    """A dataclass field that carries its own search range; ``least`` is the smallest value that makes sense at all.
 
     ``per_replica=False`` marks what all replicas of a stack share because it changes shapes or the loop
     itself (width, depth, batch size); anything else may differ from replica to replica.
@@ -29,7 +31,8 @@ def tunable(
         raise ValueError(f"the default must be one of its choices, but got {default!r} and {tuple(choices)}")
     if low is not None and high is not None and not low <= default <= high:
         raise ValueError(f"`low <= default <= high` must hold, but got ({low=}, {default=}, {high=})")
-    space = {"low": low, "high": high, "log": log, "choices": tuple(choices), "per_replica": per_replica}
+    space: dict[str, Any] = {"low": low, "high": high, "log": log, "choices": tuple(choices)}
+    space |= {"least": least, "per_replica": per_replica}
     return field(default=default, metadata=space)
 
 
@@ -40,20 +43,18 @@ class Settings:
     lr: float = tunable(1e-3, low=1e-4, high=1e-2, log=True)
     weight_decay: float = tunable(1e-2, low=1e-4, high=1.0, log=True)
     dropout: float = tunable(0.5, low=0.0, high=0.6)
-    batch_size: int = tunable(64, choices=(32, 64, 128, 256), per_replica=False)
-    width: int = tunable(128, choices=(32, 64, 128, 256), per_replica=False)
-    depth: int = tunable(1, choices=(1, 2, 3), per_replica=False)
+    batch_size: int = tunable(64, choices=(32, 64, 128, 256), least=1, per_replica=False)
+    width: int = tunable(128, choices=(32, 64, 128, 256), least=1, per_replica=False)
+    depth: int = tunable(1, choices=(1, 2, 3), least=1, per_replica=False)
 
     def __post_init__(self) -> None:
-        for name in ("lr", "weight_decay", "dropout"):
-            value = getattr(self, name)
-            if not isinstance(value, Tensor) and not value >= 0:
-                raise ValueError(f"`{name} >= 0` must hold, but got {name}={value}")
+        """Raises ValueError for a number out of its range. A stacked setting is a tensor and was checked before."""
+        for entry in fields(self):
+            value, least = getattr(self, entry.name), entry.metadata.get("least", -math.inf)
+            if isinstance(value, int | float) and not (value >= least and math.isfinite(value)):
+                raise ValueError(f"a finite `{entry.name} >= {least}` must hold, but got {entry.name}={value}")
         if not isinstance(self.dropout, Tensor) and not self.dropout < 1:
             raise ValueError(f"`dropout < 1` must hold, but got dropout={self.dropout}")
-        for name in ("batch_size", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name} >= 1` must hold, but got {name}={getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,9 +73,11 @@ def fit(
     as failed; the others go on. ``on_epoch(epoch, {replica index: metrics})`` is called after every epoch.
 
     Raises:
-        ValueError: replicas that differ in a setting which a stack must share.
+        ValueError: no replica, replicas that differ in a setting which a stack must share, settings of another
+            method, or targets that do not fit the task.
     """
     budget = budget or Budget()
+    _check(method, train, valid, task, replicas)
     models = [_build(method, replica, train, task) for replica in replicas]
     shared = [shared_settings(model.settings) for model in models]
     if any(other != shared[0] for other in shared):
@@ -106,10 +109,33 @@ def predict(method: Method, split: Split) -> Output:
     return Output(torch.cat([part.logits for part in parts], -2).cpu(), **optional)
 
 
+def _check(method: type[Method], train: Split, valid: Split, task: Task, replicas: Sequence[Replica]) -> None:
+    if not replicas:
+        raise ValueError("fit needs one replica or more, but got none")
+    for replica in replicas:
+        if replica.settings is not None and not isinstance(replica.settings, method.Settings):
+            given, wanted = type(replica.settings).__name__, method.Settings.__name__
+            raise ValueError(f"{method.__name__} takes {wanted}, but got {given}")
+    for name, split in (("training", train), ("validation", valid)):
+        if split.dims != train.dims:
+            raise ValueError(f"training data has {train.dims}, but {name} data {split.dims}")
+        if len(split) == 0:
+            raise ValueError(f"the {name} split is empty")
+        target = split.target
+        if task.kind == "classification":
+            if target.is_floating_point():
+                raise ValueError(f"{name} targets must be class indices (int64), but got {target.dtype}")
+            low, high = int(target.min()), int(target.max())
+            if low < 0 or high >= task.n_classes:
+                raise ValueError(f"{name} targets must lie in 0..{task.n_classes - 1}, but got {low}..{high}")
+        elif not target.is_floating_point():
+            raise ValueError(f"{name} targets of a regression must be floating point, but got {target.dtype}")
+
+
 def _build(method: type[Method], replica: Replica, train: Split, task: Task) -> Method:
     settings = method.Settings() if replica.settings is None else replica.settings
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("init", replica.seed))
+        torch.default_generator.manual_seed(derive_seed("init", replica.seed))
         model = method(settings, train.dims, task)
     model.prepare(train)
     return model
@@ -205,7 +231,7 @@ class _StageRun:
             report[member] = metrics
             result.history.append({"epoch": epoch, "stage": self.stage.name, **metrics})
             result.seconds += seconds / len(self.members)
-            if not healthy or not torch.tensor(valid_loss).isfinite():
+            if not healthy or not math.isfinite(valid_loss):
                 what = "validation loss" if healthy else "training loss or gradient"
                 result.status, result.error = "failed", f"{what} not finite in epoch {epoch}, stage {self.stage.name}"
                 continue

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from dmil.data import Split, Task
 from dmil.method import Method, Stage
+from dmil.model import Dmil
 from dmil.nn import Noise, attach_noise
 from dmil.seeds import derive_seed, generator
 from dmil.selection import Budget
-from dmil.settings import Settings
+from dmil.settings import Settings, override
 
 NAMES = ("text", "audio", "video")
 
@@ -58,6 +59,14 @@ def xor_problem(n: int = 400) -> Problem:
         inputs = {f"x{m}": noise[m] + signs[:, m : m + 1] for m in range(2)}
         parts.append(Split(inputs, (signs.prod(1) > 0).long()))
     return Problem(parts[0], parts[1], Task())
+
+
+def small_settings(kind: type[Method], **values: Any) -> Settings:
+    """Few dimensions. The latent width is another than the width, so that one cannot stand in for the other."""
+    sizes: dict[str, Any] = {"batch_size": 16, "width": 8}
+    if issubclass(kind, Dmil):
+        sizes |= {"latent": 6, "initial_logvar": -8.0}
+    return override(kind.Settings(), sizes | values)
 
 
 def assert_close(mine: Mapping[str, Any], its: Mapping[str, Any], tolerance: float) -> None:

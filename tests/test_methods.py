@@ -11,27 +11,34 @@ import torch
 from benchmarks.errors import UserError
 from benchmarks.methods import METHODS, Row, check_names, rows
 from benchmarks.methods.ensemble import Ensemble
+from benchmarks.methods.unimodal import Unimodal
 from dmil import Budget, Method, Replica, Split, Task, accuracy, fit, predict, synergy_indicator
-from dmil.settings import override
 from dmil.stack import Stack, Streams
-from tests.made_problems import NAMES, Problem, made_problem, xor_problem
+from tests.made_problems import NAMES, Problem, made_problem, small_settings, xor_problem
 
-SMALL: dict[str, Any] = {"lr": 1e-2, "batch_size": 16, "width": 8, "dropout": 0.2}
+SMALL: dict[str, Any] = {"lr": 1e-2, "dropout": 0.2}
 
 
 def trained(name: str, problem: Problem, *, epochs: int = 6, seed: int = 0, **settings: Any) -> Method:
-    own = override(METHODS[name].Settings(), SMALL | settings)
+    own = small_settings(METHODS[name], **(SMALL | settings))
     parts = (problem.train, problem.valid, problem.task)
     (result,) = fit(METHODS[name], *parts, replicas=[Replica(seed, own)], budget=Budget(epochs=epochs))
     assert result.status == "finished", result.error
     return result.method
 
 
-def made_ensemble(problem: Problem) -> tuple[Ensemble, list[Method]]:
-    members = [trained("unimodal", problem.only(m)) for m in problem.train.inputs]
-    model = Ensemble(members[0].settings, problem.train.dims, problem.task)
-    model.adopt({m: member.state_dict() for m, member in zip(problem.train.inputs, members, strict=True)})
-    return model, members
+def made_member(problem: Problem, modality: str, **settings: Any) -> Unimodal:
+    member = trained("unimodal", problem.only(modality), **settings)
+    assert isinstance(member, Unimodal)
+    return member
+
+
+def made_ensemble(problem: Problem) -> tuple[Ensemble, list[Unimodal]]:
+    """Members of different widths, none that of the ensemble, and different depths, adopted in another order."""
+    members = {m: made_member(problem, m, width=5 + 2 * i, depth=1 + i) for i, m in enumerate(problem.train.inputs)}
+    model = Ensemble(small_settings(Ensemble), problem.train.dims, problem.task)
+    model.adopt(dict(reversed(members.items())))
+    return model, list(members.values())
 
 
 def test_rows_of_unimodal_are_one_per_modality() -> None:
@@ -115,7 +122,7 @@ def test_every_modality_reaches_the_prediction(name: str) -> None:
         assert not torch.allclose(predict(model, changed).logits, before, atol=1e-4), m
 
 
-def test_constant_predicts_the_frequencies_of_the_training_labels() -> None:
+def test_constant_predicts_the_label_frequencies_of_the_split_it_is_given() -> None:
     target = torch.tensor([0, 1, 1, 3, 1, 0, 1, 1])
     data = Split({"a": torch.randn(8, 2)}, target)
     model = METHODS["constant"](METHODS["constant"].Settings(), data.dims, Task(n_classes=4))
@@ -134,7 +141,7 @@ def test_constant_is_fitted_without_epochs() -> None:
 
 
 @pytest.mark.parametrize(("values", "median"), [([5.0, 1.0, 100.0], 5.0), ([-3.0, 7.0, 7.0, 7.0], 7.0)])
-def test_constant_predicts_the_median_of_the_training_values(values: list[float], median: float) -> None:
+def test_constant_predicts_the_median_of_the_split_it_is_given(values: list[float], median: float) -> None:
     data = Split({"a": torch.zeros(len(values), 2)}, torch.tensor(values))
     model = METHODS["constant"](METHODS["constant"].Settings(), data.dims, Task("regression"))
     model.prepare(data)
@@ -174,7 +181,13 @@ def test_ensemble_refuses_a_stranger() -> None:
     problem = made_problem()
     model, members = made_ensemble(problem)
     with pytest.raises(KeyError, match="audio"):
-        model.adopt({"text": members[0].state_dict()})
+        model.adopt({"text": members[0]})
+
+
+def test_an_ensemble_is_not_fitted() -> None:
+    problem = made_problem()
+    with pytest.raises(ValueError, match="an ensemble trains nothing; fit its unimodal members"):
+        fit(Ensemble, problem.train, problem.valid, problem.task)
 
 
 def test_unimodal_sees_one_modality() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from dmil.stack import Stack, Streams
 from tests.made_problems import NAMES
 
 VARIANTS = (Dmil, DmilFc, DmilId, DmilCd)
-WIDTH, B, EPS = 4, 5, 0.3
+WIDTH, LATENT, B, EPS = 4, 6, 5, 0.3
 COMPONENTS = {
     Dmil: ("R", "U_text", "U_audio", "S"),
     DmilFc: ("R", "U_text", "U_audio", "S"),
@@ -28,6 +29,7 @@ COMPONENTS = {
 # Every weight another one, so that none can stand in for another.
 SETTINGS = DmilSettings(
     width=WIDTH,
+    latent=LATENT,
     dropout=0.0,
     variational=0.7,
     reconstruction=0.3,
@@ -93,13 +95,47 @@ def test_which_parts_a_variant_has() -> None:
         assert full[name].shape[-1] == 2 * plain[name].shape[-1]  # mean and log variance against a point
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_latent_is_the_width_of_what_a_modality_is_split_into(variant: type[Dmil]) -> None:
+    """Encoders and what the decoders rebuild have ``width``; M, N, R, U and S have ``latent``."""
+    model: Any = made(variant)[0]
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
+    n_parameters = 1 if variant is DmilFc else 2
+    rebuilt = WIDTH if variant is DmilCd else LATENT  # M_m, for which z_m stands in
+    assert model.encoders.mlps[0][-1].weight.shape == (WIDTH, WIDTH)
+    expected: dict[str, tuple[int, ...]]
+    expected = {"intra.head.weight": (2, rebuilt, 3), "heads.head.weight": (len(COMPONENTS[variant]), LATENT, 3)}
+    if variant is not DmilCd:
+        expected |= {
+            "intra.bottleneck.map.weight": (2, WIDTH, 2 * n_parameters * LATENT),
+            "intra.decoder.hidden.weight": (2, 2 * LATENT, LATENT // 2),
+            "intra.decoder.out.weight": (2, LATENT // 2, WIDTH),
+        }
+    if variant is not DmilId:
+        expected |= {
+            "consistency.shared.map.weight": (2 * rebuilt, n_parameters * LATENT),
+            "consistency.alone.map.weight": (2, rebuilt, 2 * n_parameters * LATENT),
+            "consistency.decoder.hidden.weight": (2, 2 * LATENT, LATENT // 2),
+            "consistency.decoder.out.weight": (2, LATENT // 2, rebuilt),
+        }
+    parts = ("intra.", "consistency.", "heads.head.")
+    assert {name: shape for name, shape in shapes.items() if name.startswith(parts)} == expected
+
+
+def test_initial_logvar_is_read_at_construction_alone() -> None:
+    model, inputs, target = made(Dmil)
+    before = model.train().loss(model(inputs), target, JOINT)
+    model.settings = replace(SETTINGS, initial_logvar=SETTINGS.initial_logvar + 5)
+    assert torch.equal(model.loss(model(inputs), target, JOINT), before)
+
+
 @pytest.mark.parametrize(("n_modalities", "n_parts"), [(2, 2 + 1), (3, 3 + 3)])
 def test_synergy_sees_every_residual_and_every_product_of_two(n_modalities: int, n_parts: int) -> None:
     model, _, _ = made(Dmil, n_modalities)
     (fusion,) = model.synergy.fusion
     assert isinstance(fusion, Linear)
-    assert fusion.weight.shape == (n_parts * WIDTH, WIDTH)
-    residuals = torch.randn(n_modalities, B, WIDTH, dtype=torch.float64)
+    assert fusion.weight.shape == (n_parts * LATENT, LATENT)
+    residuals = torch.randn(n_modalities, B, LATENT, dtype=torch.float64)
     x = list(residuals)
     pairs = [x[i] * x[j] for i in range(n_modalities) for j in range(i + 1, n_modalities)]
     expected = torch.cat([*x, *pairs], 1) @ fusion.weight + fusion.bias
@@ -153,7 +189,7 @@ class Formulas:
         """(mean, deviation or None, sample) of each part of a map's output: means first, then log variances."""
         linear = layer.map
         weight, bias = (linear.weight, linear.bias) if group is None else (linear.weight[group], linear.bias[group])
-        columns = (x @ weight + bias).split(WIDTH, 1)
+        columns = (x @ weight + bias).split(LATENT, 1)
         if not self.model.variational:
             return [(mean, None, mean) for mean in columns]
         pairs = zip(columns[:n_parts], columns[n_parts:], strict=True)
@@ -249,7 +285,7 @@ def test_first_stage_predicts_the_mean_of_the_unimodal_heads(variant: type[Dmil]
         M = z
     else:
         maps: Any = model.intra.get_submodule("bottleneck.map")
-        M = [z[m] @ maps.weight[m][:, :WIDTH] + maps.bias[m][:WIDTH] for m in range(2)]
+        M = [z[m] @ maps.weight[m][:, :LATENT] + maps.bias[m][:LATENT] for m in range(2)]
     head = model.intra.head
     heads = [M[m] @ head.weight[m] + head.bias[m] for m in range(2)]
     assert torch.allclose(output.logits, (heads[0] + heads[1]) / 2, rtol=0, atol=1e-13)

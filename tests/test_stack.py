@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -16,16 +17,17 @@ from dmil.method import Method, Stage
 from dmil.nn import Linear
 from dmil.seeds import generator
 from dmil.selection import Budget
-from dmil.settings import Settings, override
+from dmil.settings import Settings
 from dmil.stack import ReplicaNoise, Stack, Streams
 from dmil.train import FitResult, Replica, fit
-from tests.made_problems import NAMES, PlainNoise, Problem, assert_close, made_problem
+from tests.made_problems import NAMES, PlainNoise, Problem, assert_close, made_problem, small_settings
 
 STACKABLE = [name for name in METHODS if name != "ensemble"]
 TOLERANCE = 1e-10
 # Patience short enough for replicas to stop at different epochs, a learning rate high enough for that to happen.
 BUDGET = Budget(epochs=15, patience=3, lr_patience=2)
-SMALL: dict[str, Any] = {"lr": 2e-2, "batch_size": 16, "width": 8, "dropout": 0.2}
+SMALL: dict[str, Any] = {"lr": 2e-2, "dropout": 0.2}
+POISON = 1e30  # the largest learning rates pass as settings; the weights overflow
 
 
 def problem_for(name: str, n_modalities: int, *, is_regression: bool = False) -> Problem:
@@ -34,7 +36,7 @@ def problem_for(name: str, n_modalities: int, *, is_regression: bool = False) ->
 
 
 def small(name: str, **values: Any) -> Settings:
-    return override(METHODS[name].Settings(), SMALL | values)
+    return small_settings(METHODS[name], **(SMALL | values))
 
 
 def train(name: str, problem: Problem, replicas: Sequence[Replica]) -> list[FitResult]:
@@ -72,7 +74,7 @@ def test_a_replica_depends_on_itself_alone(name: str, n_modalities: int) -> None
         assert_same(together[seed], alone)
     for seed, result in zip((4, 2, 0, 3, 1), train(name, problem, [replicas[i] for i in (4, 2, 0, 3, 1)]), strict=True):
         assert_same(result, together[seed])
-    bad = [Replica(7, replace(settings, lr=value)) for value in (float("inf"), 1e6)]
+    bad = [Replica(7, replace(settings, lr=value)) for value in (POISON, 1e6)]
     beside = train(name, problem, [bad[0], replicas[3], bad[1], replicas[0]])
     assert_same(beside[1], together[3])
     assert_same(beside[3], together[0])
@@ -97,7 +99,22 @@ def test_every_setting_that_may_differ_is_each_replicas_own(name: str) -> None:
         assert_same(result, alone)
     plain = together[0].history
     same = {setting for setting, result in zip(own, together[1:], strict=True) if result.history == plain}
-    assert same == ({"alignment"} if name == "dmil_id" else set())  # dmil_id has no level 2 and so nothing to align
+    # dmil_id has no level 2 and so nothing to align; dmil_fc has points, which have no variance.
+    assert same == {"dmil_id": {"alignment"}, "dmil_fc": {"initial_logvar"}}.get(name, set())
+
+
+def test_each_replica_starts_with_its_own_log_variances() -> None:
+    """Nothing is learned at a learning rate of zero, so that the models end as they began."""
+    problem, values = made_problem(), (-8.0, -1.0, 0.5)
+    results = train("dmil", problem, [Replica(0, small("dmil", lr=0.0, initial_logvar=value)) for value in values])
+    biases = [result.method.get_parameter("intra.bottleneck.map.bias") for result in results]
+    means, log_variances = zip(*(bias.chunk(2, -1) for bias in biases), strict=True)
+    assert torch.equal(means[0], means[1])
+    assert torch.equal(means[0], means[2])
+    for value, start in zip(values, log_variances, strict=True):
+        assert torch.allclose(start - value, log_variances[0] - values[0], rtol=0, atol=1e-6)
+        assert (start - value).abs().max() <= 1 / math.sqrt(8)  # a bias starts within 1 / sqrt(width)
+    assert len({result.history[0]["train/loss"] for result in results}) == 3
 
 
 @pytest.mark.parametrize("name", STACKABLE)

@@ -15,18 +15,17 @@ from benchmarks.methods.joint import Joint
 from dmil import Budget, DmilFc, FitResult, Method, Replica, Split, Stage, Task, fit, predict
 from dmil.model import DECOMPOSITION, INTRA, JOINT
 from dmil.selection import Selection
-from dmil.settings import Settings, override
-from tests.made_problems import Problem, assert_close, made_problem, plain_fit, plain_validation
+from dmil.settings import Settings
+from tests.made_problems import Problem, assert_close, made_problem, plain_fit, plain_validation, small_settings
 
-SMALL: dict[str, Any] = {"lr": 1e-2, "batch_size": 16, "width": 8, "dropout": 0.0}
+SMALL: dict[str, Any] = {"lr": 1e-2, "dropout": 0.0}
 
 
 def train(method: type[Method], problem: Problem, *seeds: int, budget: Budget, **settings: Any) -> list[FitResult]:
-    own = override(method.Settings(), SMALL | settings)
+    own = small_settings(method, **(SMALL | settings))
     replicas = [Replica(seed, own) for seed in seeds or (0,)]
-    return fit(
-        method, problem.train, problem.valid, problem.task, replicas=replicas, budget=budget, dtype=torch.float64
-    )
+    parts = (problem.train, problem.valid, problem.task)
+    return fit(method, *parts, replicas=replicas, budget=budget, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +143,10 @@ def test_impossible_budgets(name: str) -> None:
         Budget(**{name: 0})
 
 
-@pytest.mark.parametrize("lr", [1e6, float("inf")])
+@pytest.mark.parametrize("lr", [1e6, 1e30])
 def test_a_replica_that_is_not_finite_fails_with_its_reason(lr: float) -> None:
     problem = made_problem()
-    good = override(METHODS["joint"].Settings(), SMALL)
+    good = small_settings(METHODS["joint"], **SMALL)
     replicas = [Replica(0, good), Replica(1, replace(good, lr=lr)), Replica(2, good)]
     results = fit(METHODS["joint"], problem.train, problem.valid, problem.task, replicas=replicas)
     assert [r.status for r in results] == ["finished", "failed", "finished"]
@@ -161,30 +160,53 @@ def test_a_replica_that_is_not_finite_fails_with_its_reason(lr: float) -> None:
 
 def test_all_replicas_may_fail() -> None:
     problem = made_problem()
-    results = train(METHODS["dmil"], problem, 0, 1, budget=Budget(epochs=9), lr=float("inf"))
+    results = train(METHODS["dmil"], problem, 0, 1, budget=Budget(epochs=9), lr=1e30)
     assert [r.status for r in results] == ["failed", "failed"]
     assert all(len(r.history) == 1 for r in results)
 
 
 def test_a_validation_loss_that_is_not_finite_is_told_apart() -> None:
     problem = made_problem()
-    broken = {m: torch.full_like(x, float("nan")) for m, x in problem.valid.inputs.items()}
-    valid = replace(problem.valid, inputs=broken)
+    valid = replace(problem.valid, inputs={m: x + float("nan") for m, x in problem.valid.inputs.items()})
     (result,) = fit(METHODS["joint"], problem.train, valid, problem.task, budget=Budget(epochs=5))
     assert (result.status, result.error) == ("failed", "validation loss not finite in epoch 1, stage train")
 
 
+TRAIN, VALID, FLOATS = made_problem().train, made_problem().valid, made_problem(is_regression=True)
+
+
+def part(split: Split, n: int = 60, *, add: int = 0) -> Split:
+    return Split({m: x[:n] for m, x in split.inputs.items()}, split.target[:n] + add)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"replicas": []}, "one replica or more, but got none"),
+        ({"replicas": [Replica(), Replica(1, Settings())]}, "Dmil takes DmilSettings, but got Settings"),
+        ({"train": part(TRAIN, add=1)}, r"training targets must lie in 0\.\.2, but got 1\.\.3"),
+        ({"valid": part(VALID, add=-1)}, r"validation targets must lie in 0\.\.2, but got -1\.\.1"),
+        ({"task": Task(n_classes=2)}, r"training targets must lie in 0\.\.1, but got 0\.\.2"),
+        ({"train": FLOATS.train}, r"training targets must be class indices \(int64\), but got torch\.float64"),
+        ({"valid": FLOATS.valid}, r"validation targets must be class indices \(int64\), but got torch\.float64"),
+        ({"task": Task("regression")}, r"training targets of a regression must be floating point.* torch\.int64"),
+        ({"valid": made_problem(3).valid}, r"training data has \{'text': 3, 'audio': 4\}, but validation .*'video': 5"),
+        ({"valid": made_problem().only("text").valid}, r"but validation data \{'text': 3\}"),
+        ({"train": part(TRAIN, 0)}, "the training split is empty"),
+        ({"valid": part(VALID, 0)}, "the validation split is empty"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(changed: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"train": TRAIN, "valid": VALID, "task": Task(n_classes=3)} | changed
+    with pytest.raises(ValueError, match=message):
+        fit(METHODS["dmil"], given.pop("train"), given.pop("valid"), given.pop("task"), **given)
+
+
 def test_settings_that_a_stack_shares_must_be_equal() -> None:
-    problem, settings = made_problem(), METHODS["joint"].Settings()
+    settings, parts = METHODS["joint"].Settings(), (TRAIN, VALID, Task(n_classes=3))
     other = replace(settings, width=settings.width // 2, batch_size=settings.batch_size // 2, lr=0.5)
     with pytest.raises(ValueError, match="must share batch_size, width; train them in separate calls"):
-        fit(
-            METHODS["joint"],
-            problem.train,
-            problem.valid,
-            problem.task,
-            replicas=[Replica(0, settings), Replica(0, other)],
-        )
+        fit(METHODS["joint"], *parts, replicas=[Replica(0, settings), Replica(0, other)])
 
 
 def test_training_cannot_be_given_test_data() -> None:
@@ -221,8 +243,8 @@ def test_on_epoch_hears_of_every_replica_that_still_trains() -> None:
     def on_epoch(epoch: int, report: Mapping[int, Mapping[str, float]]) -> None:
         heard.append((epoch, {i: dict(metrics) for i, metrics in report.items()}))
 
-    settings = override(METHODS["joint"].Settings(), SMALL)
-    replicas = [Replica(0, replace(settings, lr=float("inf"))), Replica(1, settings)]
+    settings = small_settings(METHODS["joint"], **SMALL)
+    replicas = [Replica(0, replace(settings, lr=1e30)), Replica(1, settings)]
     parts = (problem.train, problem.valid, problem.task)
     results = fit(METHODS["joint"], *parts, replicas=replicas, budget=Budget(epochs=3), on_epoch=on_epoch)
     assert [(epoch, set(report)) for epoch, report in heard] == [(1, {0, 1}), (2, {1}), (3, {1})]
@@ -273,7 +295,6 @@ def test_defaults_are_one_replica_in_float32() -> None:
     assert {p.dtype for p in result.method.parameters()} == {torch.float32}
     assert result.method.settings == METHODS["joint"].Settings()
     assert not result.method.training
-    assert result.n_params == sum(
-        p.numel() for p in Joint(Settings(), problem.train.dims, Task(n_classes=3)).parameters()
-    )
+    model = Joint(Settings(), problem.train.dims, Task(n_classes=3))
+    assert result.n_params == sum(p.numel() for p in model.parameters())
     assert result.seconds > 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.methods.unimodal import Unimodal
-from dmil.data import Task
+from dmil.data import Split, Task
 from dmil.method import Method, Output, Stage
 from dmil.settings import Settings
 
@@ -29,10 +30,16 @@ class Ensemble(Method):
     def component_names(self) -> tuple[str, ...]:
         return tuple(f"M_{m}" for m in self.modalities)
 
-    def adopt(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Takes over trained unimodal models; ``states`` maps each modality to a state dictionary."""
-        for name, member in zip(self.modalities, self.members, strict=True):
-            member.load_state_dict(states[name])
+    def adopt(self, members: Mapping[str, Unimodal]) -> None:
+        """Takes over trained unimodal models, one for each modality, whatever their settings."""
+        for name, member in members.items():
+            if member.modalities != (name,):
+                raise ValueError(f"the member for {name!r} was trained on {', '.join(member.modalities)}")
+        self.members = nn.ModuleList(members[name] for name in self.modalities)
+
+    def prepare(self, split: Split) -> None:
+        """Raises ValueError: an ensemble is assembled, not fitted."""
+        raise ValueError("an ensemble trains nothing; fit its unimodal members and let it `adopt` them")
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         return ()
@@ -41,5 +48,5 @@ class Ensemble(Method):
         components = torch.stack([member(inputs).logits for member in self.members], -3)
         if self.task.kind == "regression":
             return Output(components.mean(-3), components)
-        mean = components.log_softmax(-1).logsumexp(-3) - torch.tensor(float(len(self.members))).log()
+        mean = components.log_softmax(-1).logsumexp(-3) - math.log(len(self.members))
         return Output(mean, components)
