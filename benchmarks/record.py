@@ -69,7 +69,9 @@ class PlannedRow:
 class Plan:
     """What one command expects to find in the end; written before any training.
 
-    planned_at: milliseconds since 1970. command: what the user typed. card: ``Card.to_dict()``.
+    planned_at: milliseconds since 1970. command: what the user typed. card: ``Card.to_dict()``. budget: epochs,
+    patience and the rest that every row is given. code: revision of the code that all rows share. overrides:
+    settings changed by hand, as METHOD[@SEED].SETTING=VALUE.
     """
 
     suite: str
@@ -80,6 +82,9 @@ class Plan:
     card: dict[str, Any]
     data_checksum: str
     rows: tuple[PlannedRow, ...]
+    budget: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+    overrides: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,8 @@ class Plan:
     @classmethod
     def load(cls, folder: Path) -> Plan:
         content = json.loads((folder / PLAN).read_text())
-        return cls(**content | {"rows": tuple(PlannedRow(**row) for row in content["rows"])})
+        rows = tuple(PlannedRow(**row) for row in content["rows"])
+        return cls(**content | {"rows": rows, "overrides": tuple(content["overrides"])})
 
 
 @dataclass(frozen=True)
