@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from benchmarks.errors import UserError
@@ -16,6 +18,7 @@ STATUS_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, _interrupt)
     if getattr(options, "data", None):
         os.environ["DMIL_DATA"] = options.data
     try:
@@ -23,10 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return STATUS_BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted; finished runs are kept, the same command goes on from there", file=sys.stderr)
-        return STATUS_INTERRUPTED
     return status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends at once: results appear whole or not at all, so nothing has to be unwound but a hidden cursor."""
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    os.write(2, f"{cursor}\ninterrupted; finished runs are kept, the same command goes on from there\n".encode())
+    os._exit(STATUS_INTERRUPTED)
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,9 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from benchmarks.run import Options, run
-    from benchmarks.suite import parse_assignments
 
-    methods = None if options.methods is None else tuple(filter(None, options.methods.split(",")))
+    methods = None if options.methods is None else tuple(filter(None, map(str.strip, options.methods.split(","))))
     return run(
         Options(
             dataset=options.dataset,
@@ -80,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
             seeds=options.seeds,
             epochs=options.epochs,
             device=options.device,
-            settings=parse_assignments(options.settings),
+            assignments=tuple(options.settings),
         )
     )
 

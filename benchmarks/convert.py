@@ -110,6 +110,9 @@ def table_row(parent: Stored, found: list[Stored]) -> Row:
         run_id=parent.run_id,
         settings=parent.params,
         runs=planned_runs(json.loads(tags["plan"]), found),
+        budget=json.loads(tags.get("budget", "{}")),
+        code=tags.get("code", ""),
+        overrides=tuple(json.loads(tags.get("overrides", "[]"))),
     )
 
 

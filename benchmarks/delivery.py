@@ -58,7 +58,8 @@ def children(store: Store, parent: Stored) -> list[Stored]:
 def _send_plan(store: Store, plan: Plan, row: PlannedRow) -> Stored:
     identity = {"suite": plan.suite, "dataset": plan.dataset, "protocol": plan.protocol}
     identity |= {"method": row.method, "group": row.group, "data_checksum": plan.data_checksum}
-    identity |= {"planned_at": str(plan.planned_at), "command": plan.command}
+    identity |= {"planned_at": str(plan.planned_at), "command": plan.command, "code": plan.code}
+    identity |= {"budget": json.dumps(plan.budget, sort_keys=True), "overrides": json.dumps(plan.overrides)}
     parent = _upsert_row(store, identity, keys=row.keys)
     params = {name: value for name, value in flatten(row.settings).items() if name not in parent.params}
     store.log(parent.run_id, [], params=params, at=plan.planned_at)
@@ -93,7 +94,8 @@ def _upsert_row(store: Store, tags: dict[str, str], *, keys: dict[str, str], is_
     if is_plan and int(tags["planned_at"]) >= int(rows[0].tags["planned_at"]):
         update = tags | {"plan": json.dumps(known | keys)}
     else:
-        update = {"plan": json.dumps(keys | known)}
+        unknown = {name: value for name, value in tags.items() if name not in rows[0].tags}
+        update = unknown | {"plan": json.dumps(keys | known)}
     store.tag(rows[0].run_id, update)
     return replace(rows[0], tags=rows[0].tags | update)
 

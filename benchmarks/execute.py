@@ -66,8 +66,8 @@ def _fit_or_fail(
         return fit(method, train, valid, task, replicas=replicas, budget=budget, on_epoch=on_epoch, device=device)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        untrained = method(replicas[0].settings, train.dims, task)
-        return [FitResult(replica, untrained, "failed", reason) for replica in replicas]
+        nothing = Method(stack[0].settings, train.dims, task)
+        return [FitResult(replica, nothing, "failed", reason) for replica in replicas]
 
 
 def assemble(spec: Spec, train: Split, task: Task, find: FindCheckpoint) -> Fitted:
@@ -104,7 +104,7 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
 
     spec, result = fitted.spec, fitted.result
     folder.mkdir(parents=True)
-    values: dict[str, Any] = {"n_params": result.n_params, "train_seconds": result.seconds}
+    values: dict[str, Any] = {"train_seconds": result.seconds}
     if fitted.peak_memory_mb is not None:
         values["peak_memory_mb"] = fitted.peak_memory_mb
     if result.status == "finished":
@@ -114,7 +114,7 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
             output = predict(_judged(result.method, split), split)
             parts.append((name, split, output))
             values |= {f"{name}/{metric}": value for metric, value in scores(output.logits, split, splits.task).items()}
-        values |= {"best_epoch": result.best_epoch, "epochs_run": len(result.history)}
+        values |= {"n_params": result.n_params, "best_epoch": result.best_epoch, "epochs_run": len(result.history)}
         predictions.write(folder / PREDICTIONS, parts, splits.card, result.method.component_names)
         state = {name: tensor.contiguous() for name, tensor in result.method.state_dict().items()}
         save_file(state, folder / CHECKPOINT, metadata={"key": spec.key, "train_seconds": repr(result.seconds)})

@@ -43,14 +43,14 @@ def check_suite(suite: Suite) -> Budget:
     Raises:
         UserError: number of seeds, budget, unknown method, or setting.
     """
-    if not isinstance(suite.seeds, int) or suite.seeds < 1:
+    if type(suite.seeds) is not int or suite.seeds < 1:
         raise UserError(f"the number of seeds must be a whole number of 1 or more, but got {suite.seeds!r}")
     if not suite.methods:
         raise UserError(f"no method to run; known: {', '.join(METHODS)}")
     check_names(suite.methods)
     for who, values in suite.settings.items():
         name, _, seed = who.partition("@")
-        if seed and not seed.isdigit():
+        if "@" in who and (not (seed.isascii() and seed.isdigit()) or seed != str(int(seed))):
             raise UserError(f"settings for {who!r}: after @ comes the number of a seed, as in joint@3")
         if name == "all":
             _override(who, Settings(), values)
@@ -74,7 +74,9 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         "torch": torch_release(),
     }
     specs: list[Spec] = []
-    for row in rows(suite.methods, tuple(splits.train.inputs)):
+    table = rows(suite.methods, tuple(splits.train.inputs))
+    _check_targets(suite, table)
+    for row in table:
         for seed in range(suite.seeds):
             specs.append(_spec(row, seed, suite.settings, common, specs))
     planned = []
@@ -83,15 +85,19 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         keys = {str(spec.seed): spec.key for spec in own}
         base = _settings(own[0].row, suite.settings)
         planned.append(PlannedRow(own[0].row.name, group, base.to_dict(), keys))
+    # What members of ensembles and synergy rest on is part of the protocol: a table never mixes two kinds of them.
+    shared = {who: values for who, values in suite.settings.items() if who.startswith(("all", "unimodal"))}
     plan = Plan(
         suite=suite.name,
         dataset=suite.dataset,
-        protocol=content_hash(common),
+        protocol=content_hash(common | {"settings": shared, "code": code_revision()}),
         planned_at=int(time.time() * 1000),
         command="",
         card=splits.card.to_dict(),
         data_checksum=common["data"],
         rows=tuple(planned),
+        budget=common["budget"],
+        code=code_revision(),
     )
     return plan, specs
 
@@ -103,17 +109,35 @@ def _spec(row: Row, seed: int, table: SettingsTable, common: dict[str, Any], ear
     if row.base == "ensemble":
         members = tuple(spec for spec in earlier if spec.row.base == "unimodal" and spec.seed == seed)
     content = shared | {"settings": settings.to_dict(), "seed": seed, "members": [spec.key for spec in members]}
-    group = content_hash(shared | {"settings": _settings(row, table).to_dict()})
+    by_seed = {who: values for who, values in table.items() if "@" in who and who.split("@")[0] in _names(row)}
+    group_content = {"settings": _settings(row, table).to_dict(), "by_seed": by_seed}
+    group = content_hash(shared | group_content | {"members": [spec.group for spec in members]})
     return Spec(row, seed, settings, group, content, members)
 
 
 def _settings(row: Row, table: SettingsTable, seed: int | None = None) -> Settings:
     """Defaults, then what the table says for all, for the method, for the row, and for each of these at one seed."""
     settings = row.method.Settings()
-    names = list(dict.fromkeys(("all", row.base, row.name)))
+    names = _names(row)
     for who in [*names, *(f"{name}@{seed}" for name in names if seed is not None)]:
         settings = _override(who, settings, table.get(who, {}))
     return settings
+
+
+def _names(row: Row) -> list[str]:
+    """Under which names a settings table may speak of a row, the later ones winning."""
+    return list(dict.fromkeys(("all", row.base, row.name)))
+
+
+def _check_targets(suite: Suite, table: Sequence[Row]) -> None:
+    """Raises UserError for settings of a seed or a unimodal row that this plan does not have."""
+    unimodal = [row.name for row in table if row.base == "unimodal"]
+    for who in suite.settings:
+        name, _, seed = who.partition("@")
+        if name.startswith("unimodal_") and unimodal and name not in unimodal:
+            raise UserError(f"settings for {who!r}: this dataset has {', '.join(unimodal)}")
+        if seed and int(seed) >= suite.seeds:
+            raise UserError(f"settings for {who!r}: the seeds of this plan are 0 to {suite.seeds - 1}")
 
 
 def _override(who: str, settings: Settings, values: dict[str, Any]) -> Settings:

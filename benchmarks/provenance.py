@@ -16,15 +16,14 @@ VERSIONED = ("torch", "mlflow", "pandas", "scikit-learn", "numpy")
 
 
 @cache
-def code_revision(method: str) -> str:
-    """Hash of the sources that decide a method's numbers: all of ``dmil/``, the files of the method and
-    its bases, and the code that runs and evaluates them. A change there gives its runs new keys."""
+def code_revision(method: str | None = None) -> str:
+    """Hash of the sources that decide a method's numbers: all of ``dmil/``, the files of the method and its bases, and
+    the code that runs and evaluates them. A change there gives its runs new keys. Without a method: what all share."""
     from benchmarks.methods import METHODS
 
     files = {*(CHECKOUT / "dmil").rglob("*.py"), CHECKOUT / "benchmarks" / "execute.py"}
-    files |= {
-        Path(inspect.getfile(base)) for base in METHODS[method].__mro__ if base.__module__.startswith("benchmarks")
-    }
+    bases = METHODS[method].__mro__ if method else ()
+    files |= {Path(inspect.getfile(base)) for base in bases if base.__module__.startswith("benchmarks")}
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

@@ -122,6 +122,7 @@ class Row:
     """One row of a table: a method on a dataset, with one entry in ``runs`` for each planned seed, by seed.
 
     settings: resolved settings, names flattened with dots, values as text. command: the newest that planned it.
+    budget, code, overrides: of that plan, empty where none has arrived yet.
     """
 
     suite: str
@@ -135,3 +136,6 @@ class Row:
     run_id: str
     settings: dict[str, str]
     runs: tuple[SeedRun, ...]
+    budget: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+    overrides: tuple[str, ...] = ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +18,11 @@ from benchmarks.progress import Progress
 from benchmarks.record import CHECKPOINT, Plan, RunRecord
 from benchmarks.registry import load_dataset
 from benchmarks.store import RESULTS, UnreachableError
-from benchmarks.suite import SettingsTable, Suite, load_suite, merge
+from benchmarks.suite import Suite, load_suite, merge, parse_assignments
 from benchmarks.tracking import Tracking
 
 if TYPE_CHECKING:
+    from benchmarks.execute import Fitted
     from benchmarks.plan import Spec
     from dmil.data import Splits
 
@@ -34,7 +37,7 @@ class Options:
     seeds: int | None = None
     epochs: int | None = None
     device: str = "auto"
-    settings: SettingsTable | None = None
+    assignments: tuple[str, ...] = ()
 
 
 def run(options: Options, *, results: Path = RESULTS, fit_seconds: list[float] | None = None) -> int:
@@ -51,7 +54,8 @@ def run(options: Options, *, results: Path = RESULTS, fit_seconds: list[float] |
     device = _device(options.device)
     splits = load_dataset(options.dataset)
     plan, specs = resolve(suite, splits, device=device)
-    bench = Bench(replace(plan, command=_command()), specs, splits, device, results)
+    plan = replace(plan, command=_command(), overrides=options.assignments)
+    bench = Bench(plan, specs, splits, device, results)
     failed = bench.go()
     if fit_seconds is not None:
         fit_seconds += bench.fit_seconds
@@ -68,6 +72,7 @@ class Bench:
         self.tracking = Tracking(results)
         self.delivery_error: str | None = None
         self.finished: set[str] = set()
+        self.members = Path()
         self.fit_seconds: list[float] = []
         self.n_trained = 0
 
@@ -77,6 +82,11 @@ class Bench:
             self.plan.save(folder)
         self._deliver()
         self.finished = self._find_finished()
+        with tempfile.TemporaryDirectory() as members:
+            self.members = Path(members)
+            return self._train_missing()
+
+    def _train_missing(self) -> list[RunRecord]:
         failed: list[RunRecord] = []
         with Progress(len(self.specs)) as progress:
             for row in dict.fromkeys(spec.row for spec in self.specs):
@@ -109,7 +119,15 @@ class Bench:
                 self.fit_seconds += [fitted.result.seconds for fitted in stack]
             with self.outbox.stage() as folder:
                 records += [evaluate(fitted, splits, folder / fitted.spec.key, **identity) for fitted in stack]
+                self._keep_members(folder, stack)
         return records
+
+    def _keep_members(self, folder: Path, stack: Sequence[Fitted]) -> None:
+        """Copies what the ensemble will be made of, so that a tracking server lost meanwhile does not matter."""
+        for fitted in stack:
+            path = folder / fitted.spec.key / CHECKPOINT
+            if fitted.spec.row.base == "unimodal" and path.exists():
+                shutil.copyfile(path, self.members / f"{fitted.spec.key}.safetensors")
 
     def _find_finished(self) -> set[str]:
         keys = [spec.key for spec in self.specs]
@@ -120,12 +138,17 @@ class Bench:
             return waiting
 
     def _checkpoint(self, spec: Spec) -> Path | None:
+        """Where the weights of an ensemble's member are: from this command, the outbox or tracking."""
+        own = self.members / f"{spec.key}.safetensors"
+        if own.exists():
+            return own
         folder = self.outbox.find(spec.key)
         if folder:
             return folder / CHECKPOINT
-        if spec.key in self.finished:
+        try:
             return self.tracking.artifact(spec.key, CHECKPOINT, self.plan.suite)
-        return None
+        except UserError:
+            return None
 
     def _deliver(self) -> None:
         self.delivery_error = self.tracking.deliver(self.outbox).error
@@ -139,7 +162,7 @@ def _resolve_suite(options: Options) -> Suite:
         suite = replace(suite, seeds=options.seeds)
     if options.epochs is not None:
         suite = replace(suite, budget=suite.budget | {"epochs": options.epochs})
-    return replace(suite, settings=merge(suite.settings, options.settings or {}))
+    return replace(suite, settings=merge(suite.settings, parse_assignments(options.assignments)))
 
 
 def _device(name: str) -> str:

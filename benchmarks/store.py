@@ -48,8 +48,20 @@ class Stored:
 
 
 def default_uri(results: Path = RESULTS) -> str:
-    """``MLFLOW_TRACKING_URI`` where set, else the sqlite file of this checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{results.resolve() / 'mlflow.db'}"
+    """``MLFLOW_TRACKING_URI`` where set, else the sqlite file of this checkout.
+
+    Raises UserError for an address of a kind that MLflow 3 does not keep runs at.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{results.resolve() / 'mlflow.db'}"
+    try:
+        kind, _ = urlsplit(uri).scheme.partition("+")[0], urlsplit(uri).port
+    except ValueError:
+        kind = ""
+    if kind not in ("sqlite", "http", "https", *DATABASE_PORTS) or "://" not in uri:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={uri!r} is no address of a tracking store; write http://host:port or sqlite:///file"
+        )
+    return uri
 
 
 def sqlite_path(uri: str) -> Path | None:

@@ -48,14 +48,14 @@ def load_suite(name: str, dataset: str) -> Suite:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"suite {path.name} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"suite {path.name} must be a mapping with the keys {', '.join(KEYS)}")
+    _check_shapes(path.name, content)
     _known(f"key of suite {path.name}", content, KEYS)
     missing = [key for key in ("methods", "seeds", "budget", "datasets") if key not in content]
     if missing:
         raise UserError(f"suite {path.name} lacks {', '.join(missing)}")
     _known(f"dataset of suite {path.name}", [dataset], content["datasets"])
     own: dict[str, Any] = content["datasets"][dataset] or {}
+    _check_shapes(f"{path.name}, dataset {dataset}", own)
     _known(f"key of dataset {dataset!r} in suite {path.name}", own, KEYS[:-1])
     budget = content["budget"] | own.get("budget", {})
     _known(f"budget key of suite {path.name}", budget, BUDGET_KEYS)
@@ -67,6 +67,20 @@ def load_suite(name: str, dataset: str) -> Suite:
         budget=budget,
         settings=merge(content.get("settings") or {}, own.get("settings") or {}),
     )
+
+
+def _check_shapes(where: str, content: Any) -> None:
+    """Raises UserError where a part of a suite has the wrong shape."""
+    if not isinstance(content, dict):
+        raise UserError(f"suite {where}: must be a mapping with the keys {', '.join(KEYS)}, but got {content!r}")
+    for key, shape in {"methods": list, "budget": dict, "datasets": dict, "settings": dict}.items():
+        value = content.get(key)
+        if value is not None and not isinstance(value, shape):
+            needed = "list" if shape is list else "mapping"
+            raise UserError(f"suite {where}: {key} must be a {needed}, but got {value!r}")
+    for who, values in (content.get("settings") or {}).items():
+        if not isinstance(values, dict):
+            raise UserError(f"suite {where}: settings of {who!r} must be a mapping, but got {values!r}")
 
 
 def merge(*tables: Mapping[str, Mapping[str, Any]]) -> SettingsTable:
@@ -95,7 +109,10 @@ def parse_assignments(texts: Iterable[str]) -> SettingsTable:
                 f"cannot read setting {text!r}; write METHOD.SETTING=VALUE, METHOD@SEED.SETTING=VALUE "
                 "or all.SETTING=VALUE, for example dmil.alignment=0.5"
             )
-        table = merge(table, {who: {setting: yaml.safe_load(value)}})
+        try:
+            table = merge(table, {who: {setting: yaml.safe_load(value)}})
+        except yaml.YAMLError as error:
+            raise UserError(f"cannot read the value of setting {text!r}") from error
     return table
 
 

@@ -139,8 +139,19 @@ class Tracking:
 
     def card(self, row: Row) -> dict[str, Any]:
         """``Card.to_dict()`` as it was when the row was planned. Raises UserError where no plan has arrived yet."""
-        card: dict[str, Any] = json.loads(self.run_artifact(row.run_id, CARD).read_text())
+        card: dict[str, Any] = self.run_json(row.run_id, CARD, dict)
         return card
+
+    def run_json(self, run_id: str, name: str, kind: type) -> Any:
+        """A JSON file of a run. Raises UserError where it is missing, damaged or holds no ``kind``."""
+        path = self.run_artifact(run_id, name)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"file {name} of run {run_id} is damaged ({error})") from error
+        if not isinstance(content, kind):
+            raise UserError(f"file {name} of run {run_id} is damaged (it holds no {kind.__name__})")
+        return content
 
 
 class MlflowStore:

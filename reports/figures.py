@@ -9,11 +9,12 @@ from statistics import fmean
 from typing import Any
 
 from reports.leaderboard import interval, percent
-from reports.table import FLOOR, Line, Table
+from reports.table import Line, Table
 
 LEFT, RIGHT = 2.0, 98.0
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 MAX_TICKS = 6
+MIN_GAP = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class Axis:
 
 
 def axis_for(values: Sequence[float]) -> Axis:
-    """An axis that holds all values, its ends on round steps."""
-    low, high = min(values), max(values)
+    """An axis that holds all shares as far as they lie in [0, 1], its ends on round steps."""
+    low, high = _clip(min(values)), _clip(max(values))
     step = next((step for step in STEPS if (high - low) / step <= MAX_TICKS - 1), STEPS[-1])
     low, high = math.floor(low / step - 1e-9) * step, math.ceil(high / step + 1e-9) * step
-    return Axis(low, high, step)
+    return Axis(_clip(low), _clip(high), step)
+
+
+def _clip(share: float) -> float:
+    return min(max(share, 0.0), 1.0)
 
 
 def dots(table: Table) -> dict[str, Any] | None:
@@ -64,12 +69,18 @@ def dots(table: Table) -> dict[str, Any] | None:
 
 
 def _axis(lines: Sequence[Line], limit: float | None) -> Axis:
-    """Holds every seed and the limit; a constant row so far below that it would squeeze the rest is left of it."""
-    floor = [value for line in lines if line.method == FLOOR for value in line.seed_accuracies]
-    others = [value for line in lines if line.method != FLOOR for value in _extent(line)]
-    others += [] if limit is None else [limit]
-    is_far = floor and others and min(others) - min(floor) > max(others) - min(others)
-    return axis_for(others if is_far else others + floor)
+    """Holds every seed and the limit, but for rows so far below the others that they would squeeze those."""
+    by_height = sorted(lines, key=lambda line: max(line.seed_accuracies))
+    others = [] if limit is None else [limit]
+    for n_left in range(len(lines) - 1, 0, -1):
+        left, kept = by_height[:n_left], by_height[n_left:]
+        seen = [value for line in kept for value in line.seed_accuracies] + others
+        gap = min(seen) - max(left[-1].seed_accuracies)
+        axis = axis_for([value for line in kept for value in _extent(line)] + others)
+        is_few = 2 * sum(not line.is_floor for line in left) <= len(kept)
+        if is_few and gap > max(max(seen) - min(seen), MIN_GAP) and max(left[-1].seed_accuracies) < axis.low:
+            return axis
+    return axis_for([value for line in lines for value in _extent(line)] + others)
 
 
 def curve(histories: Sequence[Sequence[dict[str, Any]]], name: str = "valid/acc") -> dict[str, Any] | None:
@@ -104,13 +115,11 @@ def _polyline(points: Sequence[tuple[float, float]], box: tuple[float, float, fl
 
 
 def _extent(line: Line) -> list[float]:
-    spread = [line.test_acc.low, line.test_acc.high] if line.test_acc else []
-    return [*line.seed_accuracies, *(value for value in spread if value is not None)]
+    return [*line.seed_accuracies, *(line.interval or ())]
 
 
 def _dot_row(line: Line, axis: Axis, *, is_strongest: bool) -> dict[str, Any]:
     accuracy = line.test_acc
-    spread = (accuracy.low, accuracy.high) if accuracy else (None, None)
     is_left = max(line.seed_accuracies) < axis.low
     notes = {
         "strongest baseline": is_strongest,
@@ -122,10 +131,10 @@ def _dot_row(line: Line, axis: Axis, *, is_strongest: bool) -> dict[str, Any]:
         "note": ", ".join(note for note, applies in notes.items() if applies),
         "kind": "dmil" if line.is_dmil else "conventional",
         "is_complete": accuracy is not None,
-        "text": (percent(accuracy.mean) + (f" ({interval(line)})" if interval(line) else "")) if accuracy else "",
+        "text": (percent(accuracy.mean) + (f" ({interval(line)})" if line.interval else "")) if accuracy else "",
         "dots": [] if is_left else [(axis.place(v), (i % 3 - 1) * 3) for i, v in enumerate(line.seed_accuracies)],
         "mean": axis.place(accuracy.mean) if accuracy and not is_left else None,
-        "interval": None if is_left or None in spread else [axis.place(end) for end in spread if end is not None],
+        "interval": [axis.place(_clip(end)) for end in line.interval] if line.interval and not is_left else None,
     }
 
 

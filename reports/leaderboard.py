@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from reports.statistics import MIN_SEEDS
 from reports.table import Line, Table
 
 COLUMNS = (
@@ -75,19 +76,32 @@ def cells(line: Line) -> tuple[str, ...]:
         percent(line.synergy),
         percent(line.means.get("valid/acc")),
         seeds(line),
-        line.status,
+        shown_status(line),
     )
 
 
 def caption(table: Table) -> str:
     """What the numbers are, and over what they vary."""
     size = f" ({table.n_test:,} samples)" if table.n_test else ""
-    return (
-        f"Test accuracy{size}: mean and sample standard deviation over seeds, and the 95 % Student-t interval of the "
-        "mean. A seed re-randomises initialisation, batch order and noise; the split is fixed, so the interval says "
-        "nothing about other test samples. Selection used validation data only. Rows with a failed or missing seed "
-        "are not averaged and not ranked."
-    )
+    sentences = [
+        f"Test accuracy{size}: mean and sample standard deviation over seeds, and from {MIN_SEEDS} seeds on the 95 % "
+        "Student-t interval of the mean. A seed re-randomises initialisation, batch order and noise; the split is "
+        "fixed, so the interval says nothing about other test samples. Selection used validation data only. Rows with "
+        "a failed or missing seed are not averaged and not ranked."
+    ]
+    if any(line.is_floor for line in table.lines):
+        sentences.append(
+            "constant answers with the label frequencies (most frequent class) of the very split it is judged on: a "
+            "floor, not a method, and not ranked."
+        )
+    if len(table.seed_sets) > 1:
+        sets = "; ".join(f"{', '.join(map(str, found))} for {', '.join(who)}" for found, who in table.seed_sets.items())
+        sentences.append(f"The rows do not have the same seeds: {sets}.")
+    return " ".join(sentences)
+
+
+def shown_status(line: Line) -> str:
+    return "floor" if line.is_floor and line.test_acc else line.status
 
 
 def seeds(line: Line) -> str:
@@ -98,14 +112,15 @@ def seeds(line: Line) -> str:
 def with_spread(line: Line) -> str:
     """Mean ± standard deviation of the test accuracy in percent."""
     accuracy = line.test_acc
-    if accuracy is None or accuracy.std is None:
+    if accuracy is None or accuracy.std is None or line.is_floor:
         return percent(accuracy.mean) if accuracy else ""
     return f"{percent(accuracy.mean)} ± {percent(accuracy.std)}"
 
 
 def interval(line: Line) -> str:
-    accuracy = line.test_acc
-    return f"{percent(accuracy.low)} to {percent(accuracy.high)}" if accuracy and accuracy.low is not None else ""
+    if line.interval:
+        return f"{percent(line.interval[0])} to {percent(line.interval[1])}"
+    return "too few seeds" if line.rank else ""
 
 
 def percent(value: float | None) -> str:

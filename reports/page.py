@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -11,13 +10,19 @@ from typing import Any
 from benchmarks.record import SeedRun
 from benchmarks.tracking import MissingFileError, Tracking
 from reports.figures import curve, dots
-from reports.leaderboard import caption, interval, number, percent, seeds, signed_percent
+from reports.leaderboard import caption, interval, number, percent, seeds, shown_status, signed_percent
 from reports.statistics import summarise
 from reports.table import Line, Table, problem_of
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 IDENTITY = {"key", "group", "protocol", "suite", "dataset", "method", "seed", "level", "sweep", "status", "error"}
 IDENTITY |= {"not_finite", "command"}
+BUDGET_WORDS = {
+    ("epochs",): "at most {} epochs",
+    ("patience",): "patience {}",
+    ("lr_factor", "lr_patience"): "learning rate times {} after a plateau of {} epochs",
+    ("max_grad_norm",): "gradients clipped to norm {}",
+}
 
 
 def to_html(table: Table, tracking: Tracking) -> str:
@@ -40,26 +45,39 @@ def to_html(table: Table, tracking: Tracking) -> str:
         "headline": headline(table),
         "caption": caption(table),
         "provenance": provenance(table),
+        "bayes_error": bayes_error(table),
     }
     return environment.get_template("index.html").render(context)
 
 
 def headline(table: Table) -> list[str]:
-    """Where the best DMIL variant stands against the strongest conventional baseline, in sentences."""
+    """Where the best DMIL variant and dmil itself stand against the strongest conventional baseline, in sentences."""
     best, strongest = table.best_dmil, table.strongest
     sentences = []
-    if strongest and strongest.test_acc:
-        sentences.append(
-            f"Strongest conventional baseline: {strongest.method} at {percent(strongest.test_acc.mean)} %."
-        )
-    if best and best.test_acc:
-        sentences.append(f"Best DMIL variant: {best.method} at {percent(best.test_acc.mean)} %.")
-    if best and strongest and best.row and strongest.row:
+    for what, line in (("Strongest conventional baseline", strongest), ("Best DMIL variant", best)):
+        if line and line.test_acc:
+            accuracy = percent(line.test_acc.mean)
+            sentences.append(
+                f"{what}, chosen by mean validation accuracy: {line.method} at {accuracy} % on the test set."
+            )
+    plain = next((line for line in table.lines if line.method == "dmil"), None)
+    if best and strongest and best is not plain:
         sentences.append(_paired(best, strongest))
+    if plain:
+        sentences.append(_place(plain, table))
+        if plain.rank and strongest:
+            sentences.append(_paired(plain, strongest))
     n_holes = sum(bool(line.reasons) for line in table.lines)
     if n_holes:
         sentences.append(f"{n_holes} row{'s are' if n_holes > 1 else ' is'} not complete and therefore not ranked.")
     return sentences
+
+
+def _place(line: Line, table: Table) -> str:
+    if not line.rank or not line.test_acc:
+        return f"{line.method} itself is {line.status} and has no rank."
+    accuracy = percent(line.test_acc.mean)
+    return f"{line.method} itself: rank {line.rank} of {table.n_ranked} by test accuracy, at {accuracy} %."
 
 
 def _paired(one: Line, other: Line) -> str:
@@ -68,17 +86,19 @@ def _paired(one: Line, other: Line) -> str:
     assert other.row
     others = {run.seed: run.metrics["test/acc"] for run in other.row.runs}
     differences = [run.metrics["test/acc"] - others[run.seed] for run in one.row.runs if run.seed in others]
+    pair = f"{one.method} minus {other.method}"
     if not differences:
-        return "They share no seed."
+        return f"{pair}: they share no seed."
     found = summarise(differences)
-    text = f"Difference over {found.n} paired seed{'s' if found.n > 1 else ''}: {signed_percent(found.mean)} points"
-    if found.low is None:
-        return text + "."
-    return f"{text} (95 % interval {signed_percent(found.low)} to {signed_percent(found.high)})."
+    text = f"{pair} over {found.n} paired seed{'s' if found.n > 1 else ''}: {signed_percent(found.mean)} points"
+    if not found.shown:
+        return f"{text} (too few seeds for an interval)."
+    low, high = map(signed_percent, found.shown)
+    return f"{text} (95 % interval {low} to {high}; it covers seeds only, not other test samples)."
 
 
 def provenance(table: Table) -> list[tuple[str, list[str]]]:
-    """Commands, data checksum, code revision, device and versions, each with every value found in the table."""
+    """Commands, budget, data checksum, code, device and versions, each with every value found in the table."""
     rows = [line.row for line in table.lines if line.row]
     found: dict[str, Counter[str]] = {}
     for run in (run for row in rows for run in row.runs):
@@ -90,7 +110,11 @@ def provenance(table: Table) -> list[tuple[str, list[str]]]:
         ("command", sorted({row.command for row in rows if row.command})),
         ("data checksum", sorted({row.data_checksum for row in rows})),
         ("protocol", sorted({row.protocol for row in rows})),
+        ("budget of every row", sorted({_budget(row.budget) for row in rows if row.budget})),
+        ("shared code revision", sorted({row.code for row in rows if row.code})),
     ]
+    if table.overrides:
+        entries.append(("set by hand", table.overrides))
     for name in sorted(set(found) - {"data_checksum"}):
         values = sorted(found[name].items())
         is_common = len(values) == 1 and values[0][1] == n_runs
@@ -98,16 +122,35 @@ def provenance(table: Table) -> list[tuple[str, list[str]]]:
     return entries
 
 
+def _budget(budget: dict[str, Any]) -> str:
+    """A budget in words; what is not known by name follows as it is."""
+    rest = dict(budget)
+    parts = [
+        words.format(*(rest.pop(name) for name in names))
+        for names, words in BUDGET_WORDS.items()
+        if all(name in rest for name in names)
+    ]
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in sorted(rest.items()))])
+
+
+def bayes_error(table: Table) -> float | None:
+    """Standard error of the accuracy of a method at the Bayes limit, over draws of the test set."""
+    limit = table.card.get("bayes_accuracy")
+    return None if limit is None or not table.n_test else math.sqrt(limit * (1 - limit) / table.n_test)
+
+
 def _shown(line: Line, table: Table) -> dict[str, Any]:
     """One line of the page's table, as text."""
     accuracy, means = line.test_acc, line.means
-    gain = accuracy.mean - table.floor if accuracy and table.floor is not None else None
+    gain = accuracy.mean - table.floor if accuracy and table.floor is not None and not line.is_floor else None
     return {
         "line": line,
         "is_strongest": line is table.strongest,
+        "status": shown_status(line),
+        "settings": _settings(line),
         "cells": [
             percent(accuracy.mean) if accuracy else "",
-            percent(accuracy.std) if accuracy else "",
+            percent(accuracy.std) if accuracy and not line.is_floor else "",
             interval(line),
             seeds(line),
             number(means.get("test/macro_f1"), 3),
@@ -121,6 +164,12 @@ def _shown(line: Line, table: Table) -> dict[str, Any]:
             number(means.get("train_seconds"), 1),
         ],
     }
+
+
+def _settings(line: Line) -> str:
+    if line.row is None or line.is_floor:
+        return ""
+    return f"set by hand: {', '.join(line.overrides)}" if line.overrides else "not tuned"
 
 
 def _details(line: Line, tracking: Tracking) -> dict[str, Any]:
@@ -146,7 +195,7 @@ def _details(line: Line, tracking: Tracking) -> dict[str, Any]:
 
 def _history(tracking: Tracking, run: SeedRun) -> list[dict[str, Any]]:
     try:
-        history: list[dict[str, Any]] = json.loads(tracking.run_artifact(run.run_id, "history.json").read_text())
+        history: list[dict[str, Any]] = tracking.run_json(run.run_id, "history.json", list)
     except MissingFileError:
         return []
     return history

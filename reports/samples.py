@@ -21,8 +21,18 @@ class Samples:
 
 
 @cache
-def test_samples(path: Path) -> Samples:
-    """Reads ``predictions.parquet``. Raises UserError where it holds no test samples or no probabilities."""
+def test_samples(path: Path, run: str) -> Samples:
+    """Reads a run's ``predictions.parquet``. Raises UserError where it is damaged or holds no test probabilities."""
+    from pyarrow import ArrowException
+
+    try:
+        return _read(path)
+    except (ArrowException, OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"file {path.name} of {run} is damaged ({reason}); it lies at {path}") from error
+
+
+def _read(path: Path) -> Samples:
     from pyarrow import parquet
 
     schema = parquet.read_schema(path)
@@ -30,7 +40,7 @@ def test_samples(path: Path) -> Samples:
     table = parquet.read_table(path, columns=["id", "split", "target", *columns])
     is_test = np.asarray(table["split"].to_pylist()) == "test"
     if not columns or not is_test.any():
-        raise UserError(f"{path} holds no probabilities of test samples")
+        raise ValueError("no probabilities of test samples")
     probabilities = np.stack([table[name].to_numpy() for name in columns], axis=1)[is_test]
     ids = np.asarray(table["id"].to_pylist())[is_test]
     order = np.argsort(ids, kind="stable")

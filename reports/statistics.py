@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+MIN_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Summary:
     low: float | None
     high: float | None
     n: int
+
+    @property
+    def shown(self) -> tuple[float, float] | None:
+        """The interval, None where too few values make it meaningless."""
+        if self.n < MIN_SEEDS or self.low is None or self.high is None:
+            return None
+        return self.low, self.high
 
 
 def summarise(values: Sequence[float]) -> Summary:

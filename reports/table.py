@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from reports.statistics import Summary, mean_or_none, summarise, synergy_indicat
 FLOOR = "constant"
 LIMIT = "bayes_limit"
 COMPLETE = "complete"
-CONVENTIONAL = ("constant", "ensemble", "joint", "joint_mlp", "late_fusion", "late_fusion_learned")
+CONVENTIONAL = ("ensemble", "joint", "joint_mlp", "late_fusion", "late_fusion_learned")
 AVERAGED = (
     "test/macro_f1",
     "test/nll",
@@ -33,7 +35,7 @@ class Line:
     """One line. status: complete, incomplete (a seed has no run yet), failed (a seed failed) or limit.
 
     test_acc, means and synergy are None, or empty, unless every seed is there: nothing is averaged over a hole.
-    reasons: why a line is not complete, one text per seed. rank counts complete lines from 1.
+    reasons: why a line is not complete, one text per seed. rank counts complete lines from 1, the floor left out.
     """
 
     method: str
@@ -56,10 +58,25 @@ class Line:
         return self.method == "dmil" or self.method.startswith("dmil_")
 
     @property
+    def is_floor(self) -> bool:
+        return self.method == FLOOR
+
+    @property
     def gap(self) -> float | None:
         """Validation minus test accuracy."""
         valid = self.means.get("valid/acc")
-        return None if valid is None or self.test_acc is None else valid - self.test_acc.mean
+        return None if valid is None or self.test_acc is None or self.is_floor else valid - self.test_acc.mean
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval where there are seeds enough to show one."""
+        return self.test_acc.shown if self.test_acc else None
+
+    @property
+    def overrides(self) -> list[str]:
+        """What the row's plan set by hand for it, for its kind or for all rows."""
+        names = {"all", self.method, "unimodal" if self.method.startswith("unimodal_") else self.method}
+        return [text for text in self.row.overrides if re.split("[.@]", text)[0] in names] if self.row else []
 
     @property
     def seed_accuracies(self) -> list[float]:
@@ -84,13 +101,31 @@ class Table:
 
     @property
     def strongest(self) -> Line | None:
-        """The complete conventional baseline with the highest mean test accuracy."""
-        return next((line for line in self.lines if line.rank and line.is_conventional), None)
+        """The complete conventional baseline with the highest mean validation accuracy."""
+        return _best_on_valid([line for line in self.lines if line.is_conventional])
 
     @property
     def best_dmil(self) -> Line | None:
-        """The complete DMIL variant with the highest mean test accuracy."""
-        return next((line for line in self.lines if line.rank and line.is_dmil), None)
+        """The complete DMIL variant with the highest mean validation accuracy."""
+        return _best_on_valid([line for line in self.lines if line.is_dmil])
+
+    @property
+    def n_ranked(self) -> int:
+        return sum(line.rank is not None for line in self.lines)
+
+    @property
+    def overrides(self) -> list[str]:
+        """What the plans of this table set by hand, each once."""
+        return sorted({text for line in self.lines if line.row for text in line.row.overrides})
+
+    @property
+    def seed_sets(self) -> dict[tuple[int, ...], list[str]]:
+        """Planned seeds -> the methods that have them."""
+        found: dict[tuple[int, ...], list[str]] = {}
+        for line in self.lines:
+            if line.row:
+                found.setdefault(tuple(run.seed for run in line.row.runs), []).append(line.method)
+        return found
 
 
 def build_tables(tracking: Tracking, dataset: str | None = None, suite: str | None = None) -> list[Table]:
@@ -126,7 +161,10 @@ def _build_table(tracking: Tracking, rows: list[Row]) -> Table:
     unimodal = _unimodal_names(card, rows)
     lines = [_line(row) for row in rows]
     complete = [replace(line, synergy=_synergy(line.method, unimodal, samples)) for line in lines if line.test_acc]
-    ranked = [replace(line, rank=place) for place, line in enumerate(sorted(complete, key=_by_accuracy), start=1)]
+    places = itertools.count(1)
+    ranked = [
+        line if line.is_floor else replace(line, rank=next(places)) for line in sorted(complete, key=_by_accuracy)
+    ]
     holes = sorted((line for line in lines if not line.test_acc), key=lambda line: line.method)
     sizes = {len(one.ids) for by_seed in samples.values() for one in by_seed.values()}
     n_test = sizes.pop() if len(sizes) == 1 else None
@@ -138,6 +176,12 @@ def _unimodal_names(card: dict[str, Any], rows: list[Row]) -> list[str]:
     if card["modalities"]:
         return [f"unimodal_{modality}" for modality in card["modalities"]]
     return [row.method for row in rows if row.method.startswith("unimodal_")]
+
+
+def _best_on_valid(lines: list[Line]) -> Line | None:
+    """The ranked line with the highest mean validation accuracy: test accuracy must not choose what is compared."""
+    ranked = [(valid, line) for line in lines if line.rank and (valid := line.means.get("valid/acc")) is not None]
+    return min(ranked, key=lambda pair: (-pair[0], pair[1].method))[1] if ranked else None
 
 
 def _by_accuracy(line: Line) -> tuple[float, str]:
@@ -160,6 +204,8 @@ def _line(row: Row) -> Line:
         return Line(row.method, status, n_seeds, n_failed, None, reasons=reasons, row=row)
     means = {name: mean_or_none([run.metrics.get(name) for run in row.runs]) for name in AVERAGED}
     accuracies = summarise([run.metrics["test/acc"] for run in row.runs])
+    if row.method == FLOOR:
+        accuracies = replace(accuracies, low=None, high=None)
     return Line(row.method, COMPLETE, n_seeds, 0, accuracies, means=means, row=row)
 
 
@@ -170,17 +216,20 @@ def _samples_of(tracking: Tracking, row: Row) -> dict[int, Samples]:
         if problem_of(run):
             continue
         try:
-            found[run.seed] = test_samples(tracking.run_artifact(run.run_id, PREDICTIONS))
+            path = tracking.run_artifact(run.run_id, PREDICTIONS)
         except MissingFileError:
             continue
+        found[run.seed] = test_samples(path, f"run {run.run_id} ({row.method}, seed {run.seed})")
     return found
 
 
 def _synergy(method: str, unimodal: list[str], samples: dict[str, dict[int, Samples]]) -> float | None:
-    """Mean over seeds of the synergy indicator; None where predictions of any run it needs are missing.
+    """Mean over seeds of the synergy indicator, for multimodal methods; None where predictions it needs are missing.
 
     Raises UserError where two runs of the table hold different test samples.
     """
+    if method == FLOOR or method.startswith("unimodal_"):
+        return None
     shares: list[float | None] = []
     for seed, own in samples[method].items():
         others = [samples[name][seed] for name in unimodal if seed in samples.get(name, {})]

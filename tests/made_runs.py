@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,6 +94,8 @@ def made_plan(rows: Mapping[str, Sequence[int]], **changes: Any) -> Plan:
         "card": CARD,
         "data_checksum": "c0ffee",
         "rows": planned,
+        "budget": {"epochs": 60, "patience": 20, "lr_patience": 8, "lr_factor": 0.5, "max_grad_norm": 1.0},
+        "code": "5ha12ed",
     }
     return Plan(**fields | changes)
 
@@ -154,14 +157,23 @@ def seeds(client: MlflowClient) -> list[Run]:
 
 
 def deliver(
-    pair: Pair, *records: RunRecord, files: dict[str, Any] | None = None, card: dict[str, Any] | None = None
+    pair: Pair,
+    *records: RunRecord,
+    files: dict[str, Any] | None = None,
+    card: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> None:
-    """Sends runs with a plan of three seeds for each of their methods."""
+    """Sends runs with a plan of three seeds for each of their methods; ``changes`` replace any field of the plan."""
     tracking, outbox = pair
     methods = {record.method: range(3) for record in records}
-    put(outbox, plan=made_plan(methods, card=CARD | (card or {})))
+    put(outbox, plan=made_plan(methods, card=CARD | (card or {}), **changes))
     put(outbox, *records, files=files)
     assert tracking.deliver(outbox).error is None
+
+
+def with_valid(records: list[RunRecord], value: float) -> list[RunRecord]:
+    """The same runs with another validation accuracy."""
+    return [replace(record, metrics=record.metrics | {"valid/acc": value}) for record in records]
 
 
 def three(method: str, *accuracies: float, **changes: Any) -> list[RunRecord]:

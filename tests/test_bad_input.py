@@ -47,6 +47,10 @@ def error_of(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> 
         (("--set", "joint.lr=fast"), "takes float"),
         (("--set", "joint.width=0"), "`width >= 1` must hold"),
         (("--set", "joint@x.lr=1"), "number of a seed"),
+        (("--set", "joint.lr=[1"), "cannot read the value"),
+        (("--set", "joint@07.lr=1"), "number of a seed"),
+        (("--set", "joint@5.lr=1", "--dataset", "digits"), "the seeds of this plan are 0 to 4"),
+        (("--set", "unimodal_smell.lr=1", "--dataset", "digits"), "this dataset has unimodal_left"),
         (("--seeds", "0"), "1 or more"),
         (("--seeds", "many"), "invalid int value"),
         (("--epochs", "0"), "`epochs >= 1` must hold"),
@@ -68,6 +72,14 @@ def test_bad_arguments(
         ("methods: [joint]\n", "lacks seeds, budget, datasets"),
         ("methods: [joint\n", "not valid YAML"),
         ("- joint\n", "must be a mapping"),
+        ("methods: joint\nseeds: 1\nbudget: {epochs: 3}\ndatasets: {digits: {}}\n", "methods must be a list"),
+        ("methods: [joint]\nseeds: 1\nbudget: 5\ndatasets: {digits: {}}\n", "budget must be a mapping"),
+        ("methods: [joint]\nseeds: 1\nbudget: {epochs: 3}\ndatasets: [digits]\n", "datasets must be a mapping"),
+        (
+            "methods: [joint]\nseeds: 1\nbudget: {epochs: 3}\ndatasets: {digits: {}}\nsettings: {joint: 3}\n",
+            "settings of 'joint' must be a mapping",
+        ),
+        ("methods: [joint]\nseeds: true\nbudget: {epochs: 3}\ndatasets: {digits: {}}\n", "1 or more"),
         ("methods: [joint]\nseeds: 1\nbudget: {epoch: 3}\ndatasets: {digits: {}}\n", "did you mean 'epochs'"),
         ("methods: [joint]\nseeds: 0\nbudget: {epochs: 3}\ndatasets: {digits: {}}\n", "1 or more"),
     ],
@@ -83,6 +95,15 @@ def test_bad_suite(
     (tmp_path / "mine.yaml").write_text(text)
     monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
     assert message in error_of(("--suite", "mine", "--dataset", "digits"), capsys)
+    assert not results.exists()
+
+
+@pytest.mark.parametrize("uri", ["foo://x", "127.0.0.1:5000", "http://[::1"])
+def test_bad_tracking_address(
+    uri: str, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert uri in error_of(("--dataset", "digits", "--methods", "constant"), capsys)
     assert not results.exists()
 
 

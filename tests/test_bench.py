@@ -130,6 +130,45 @@ def test_an_ensemble_with_a_failed_member_is_a_hole(checkout: Checkout) -> None:
     assert "its member unimodal_left has no finished run for this seed" in output
 
 
+def test_a_model_too_large_for_memory_is_a_hole(checkout: Checkout) -> None:
+    huge = ("--set", "joint.width=100000000000")
+    output = checkout.bench(*SMALL, "--methods", "joint,constant", *huge, status=1)
+    assert "RuntimeError" in output
+    assert "0 of 2 seeds" in output
+
+
+def test_interrupt_ends_at_once_and_the_same_command_goes_on(checkout: Checkout, undisturbed: Checkout) -> None:
+    process = checkout.start("benchmarks", "run", *SMALL, *METHODS)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("unimodal_left"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in output
+    assert "Traceback" not in output
+    checkout.bench(*SMALL, *METHODS)
+    pd.testing.assert_frame_equal(checkout.numbers(), undisturbed.numbers())
+
+
+def test_other_members_make_another_table(checkout: Checkout) -> None:
+    checkout.bench(*SMALL, "--methods", "ensemble,joint")
+    checkout.bench(*SMALL, "--methods", "ensemble", "--set", "unimodal.width=16", "--seeds", "1")
+    table = checkout.numbers().set_index("method")
+    assert set(table.index) == {"ensemble", "unimodal_left", "unimodal_right"}
+    assert (table["n_seeds"] == 1).all()
+    assert table["n_params"].to_dict()["ensemble"] == 2 * table["n_params"].to_dict()["unimodal_left"]
+
+
+def test_a_seed_with_its_own_settings_stays_out_of_the_plain_row(checkout: Checkout) -> None:
+    checkout.bench(*SMALL, "--methods", "joint")
+    plain = checkout.numbers()
+    checkout.bench(*SMALL, "--methods", "joint", "--set", "joint@1.width=16")
+    assert not checkout.numbers().equals(plain)
+    checkout.bench(*SMALL, "--methods", "joint")
+    pd.testing.assert_frame_equal(checkout.numbers(), plain)
+
+
 def test_an_unreachable_server_costs_nothing(checkout: Checkout) -> None:
     nobody = "http://127.0.0.1:9"
     arguments = (*SMALL, "--methods", "constant,joint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,11 +45,17 @@ def test_page_is_self_contained_and_escapes(pair: Pair) -> None:
     assert "void &lt;here&gt;" in page
     assert "it is &lt;not&gt; real" in page
     assert page.index("void &lt;here&gt;") < page.index("Leaderboard</h2>"), "the warning stands on top"
-    assert page.count('<span class="badge">strongest baseline</span>') == 1
+    assert page.count('<abbr class="badge" title="strongest baseline">') == 1
     assert len(re.findall(r"<circle", page)) == 6
     assert "<title id=" in page
     assert "joint: 60.0, 70.0, 80.0 percent" in page
-    assert "Difference over 3 paired seeds: −10.0 points (95 % interval −10.0 to −10.0)." in page
+    assert "dmil minus joint over 3 paired seeds: −10.0 points (95 % interval −10.0 to −10.0; it covers seeds" in page
+    assert "dmil itself: rank 2 of 2 by test accuracy, at 60.0 %." in page
+    assert "No method was tuned" in page
+    assert page.count('<td class="text settings">not tuned</td>') == 2
+    budget = "at most 60 epochs, patience 20, learning rate times 0.5 after a plateau of 8 epochs, "
+    assert f"<code>{budget}gradients clipped to norm 1.0</code>" in page
+    assert "<dt>shared code revision</dt><dd><code>5ha12ed</code></dd>" in page
     for text in (table.card["source"], "ab" * 32, "python -m benchmarks run --dataset toy", "c0ffee", "abc1234"):
         assert text in page
     assert all(run.key in page for line in table.lines if line.row for run in line.row.runs)
@@ -81,6 +88,7 @@ def test_unknown_dataset_is_one_line_and_status_2(
     deliver(pair, *three("joint", 0.6, 0.7, 0.8))
     assert main(["--dataset", "nope", "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
+    assert message.startswith("error: ")
     assert "holds no runs of dataset 'nope'; it knows toy (suite small)" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -95,7 +103,9 @@ def test_an_unreachable_store_can_be_allowed(
     arguments = ["--out", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert main([*arguments, "--allow-unreachable"]) == 0
-    assert capsys.readouterr().err.count("no report: no MLflow at http://127.0.0.1") == 2
+    refused, allowed = capsys.readouterr().err.splitlines()
+    assert refused.startswith("error: no report: no MLflow at http://127.0.0.1")
+    assert allowed.startswith("no report: no MLflow at http://127.0.0.1")
 
 
 def test_an_out_folder_that_cannot_be_written_is_one_line(
@@ -104,7 +114,7 @@ def test_an_out_folder_that_cannot_be_written_is_one_line(
     deliver(pair, *three("joint", 0.6, 0.7, 0.8))
     (tmp_path / "out").write_text("a file")
     assert main(["--out", str(tmp_path / "out")]) == 2
-    assert "cannot write" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("error: cannot write")
 
 
 def test_help_is_fast_and_a_report_never_imports_torch(pair: Pair, tmp_path: Path, root: Path) -> None:
@@ -137,6 +147,87 @@ def test_a_constant_row_far_below_does_not_squeeze_the_others(pair: Pair) -> Non
     assert [len(row["dots"]) for row in figure["rows"]] == [3, 0]
     assert figure["rows"][1]["note"] == "left of the scale"
     assert figure["marks"] == [("floor", "constant", None, "10.0")]
+
+
+def test_any_row_far_below_does_not_squeeze_the_others(pair: Pair) -> None:
+    deliver(
+        pair,
+        *three("joint", 0.78, 0.78, 0.79),
+        *three("dmil", 0.77, 0.78, 0.78),
+        *three("late_fusion", 0.78, 0.78, 0.78),
+        *three("unimodal_audio", 0.54, 0.55, 0.56),
+        *three("constant", 0.5, 0.5, 0.5),
+    )
+    (table,) = build_tables(pair[0])
+    figure = dots(table)
+    assert figure is not None
+    assert {row["method"]: row["note"] for row in figure["rows"]} == {
+        "joint": "strongest baseline",
+        "late_fusion": "",
+        "dmil": "",
+        "unimodal_audio": "left of the scale",
+        "constant": "left of the scale",
+    }
+    assert figure["rows"][0]["mean"] - figure["rows"][2]["mean"] > 10, "two thirds of a point are still to be seen"
+
+
+@pytest.mark.parametrize("values", [[0.0], [1.0], [0.0, 1.0], [-0.6, 1.9], [0.05, 0.99], [0.7, 0.7001], [0.333, 0.334]])
+def test_axis_stays_within_the_possible_and_has_few_ticks(values: list[float]) -> None:
+    axis = axis_for(values)
+    assert 0 <= axis.low < axis.high <= 1
+    assert 2 <= len(axis.ticks) <= 8
+
+
+def test_an_interval_beyond_the_possible_is_clipped(pair: Pair) -> None:
+    deliver(pair, *three("joint", 0.2, 0.99, 0.5))
+    figure = dots(build_tables(pair[0])[0])
+    assert figure is not None
+    assert figure["rows"][0]["interval"] == [2.0, 98.0]
+
+
+def test_the_bayes_limit_is_an_expectation(pair: Pair) -> None:
+    records, files = three_methods()
+    deliver(pair, *records, files=files, card={"bayes_accuracy": 0.8})
+    page = to_html(build_tables(pair[0])[0], pair[0])
+    # sqrt(0.8 * 0.2 / 4) = 0.2
+    assert "best expected accuracy of any method; on a finite test set" in page
+    assert "(± 20.0 points for 4 samples)" in page
+
+
+def test_bad_arguments_are_one_line(root: Path) -> None:
+    command = [sys.executable, "-m", "reports", "--nope"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_interrupt_is_one_line_and_status_130(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        command = [sys.executable, "-m", "reports"]
+        with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) as process:
+            silent.settimeout(60)
+            connection, _ = silent.accept()  # it waits for an answer now
+            process.send_signal(signal.SIGINT)
+            _, message = process.communicate(timeout=60)
+            connection.close()
+    assert (process.returncode, message) == (130, "interrupted; the same command starts over\n")
+
+
+def test_a_reader_that_leaves_gets_no_traceback(
+    pair: Pair, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(pair, *three("joint", 0.6, 0.7, 0.8))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    command = [sys.executable, "-m", "reports", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        message = process.stderr.read()
+    assert (process.returncode, message) == (1, "")
+    assert (tmp_path / "out" / "toy" / "index.html").exists()
 
 
 def test_differences_carry_their_sign() -> None:

@@ -11,11 +11,23 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import UserError
-from reports.leaderboard import COLUMNS, to_csv
-from reports.page import to_html
+from benchmarks.record import PREDICTIONS
+from reports.leaderboard import COLUMNS, caption, cells, to_csv, to_markdown
+from reports.page import headline, to_html
 from reports.statistics import Summary, mean_or_none, summarise, synergy_indicator
 from reports.table import build_tables
-from tests.made_runs import Pair, deliver, failed_record, made_record, made_tracking, three, three_methods
+from tests.made_runs import (
+    Pair,
+    deliver,
+    failed_record,
+    made_plan,
+    made_record,
+    made_tracking,
+    put,
+    three,
+    three_methods,
+    with_valid,
+)
 
 
 @pytest.fixture
@@ -66,14 +78,107 @@ def test_lines_are_sorted_by_mean_and_holes_come_last(pair: Pair) -> None:
     assert [(line.method, line.rank, line.status) for line in table.lines] == [
         ("bayes_limit", None, "limit"),
         ("joint", 1, "complete"),
-        ("constant", 2, "complete"),
-        ("dmil", 3, "complete"),
+        ("constant", None, "complete"),
+        ("dmil", 2, "complete"),
         ("ensemble", None, "failed"),
         ("late_fusion", None, "incomplete"),
     ]
     assert table.strongest is table.lines[1]
     assert table.best_dmil is table.lines[3]
     assert table.floor == 0.6
+
+
+def test_validation_accuracy_chooses_what_is_compared(pair: Pair) -> None:
+    deliver(
+        pair,
+        *with_valid(three("joint", 0.9, 0.9, 0.9), 0.70),
+        *with_valid(three("ensemble", 0.8, 0.8, 0.8), 0.75),
+        *with_valid(three("dmil", 0.85, 0.85, 0.85), 0.60),
+        *with_valid(three("dmil_none", 0.6, 0.7, 0.8), 0.65),
+        *with_valid(three("constant", 0.99, 0.99, 0.99), 0.99),
+    )
+    (table,) = build_tables(pair[0])
+    assert table.strongest
+    assert table.best_dmil
+    assert (table.strongest.method, table.best_dmil.method) == ("ensemble", "dmil_none")
+    # differences 0.6 - 0.8, 0.7 - 0.8, 0.8 - 0.8: mean -0.1, half width 0.248414 as above
+    assert headline(table) == [
+        "Strongest conventional baseline, chosen by mean validation accuracy: ensemble at 80.0 % on the test set.",
+        "Best DMIL variant, chosen by mean validation accuracy: dmil_none at 70.0 % on the test set.",
+        "dmil_none minus ensemble over 3 paired seeds: −10.0 points "
+        "(95 % interval −34.8 to +14.8; it covers seeds only, not other test samples).",
+        "dmil itself: rank 2 of 4 by test accuracy, at 85.0 %.",
+        "dmil minus ensemble over 3 paired seeds: +5.0 points "
+        "(95 % interval +5.0 to +5.0; it covers seeds only, not other test samples).",
+    ]
+
+
+def test_the_constant_row_is_a_floor_and_no_competitor(pair: Pair) -> None:
+    records, files = three_methods()
+    renamed = {record.key: made_record("constant", record.seed) for record in records if record.method == "joint"}
+    files = {renamed[key].key if key in renamed else key: frame for key, frame in files.items()}
+    deliver(pair, *(renamed.get(record.key, record) for record in records), files=files)
+    row = csv_rows(pair)["constant"]
+    assert (row["status"], row["n_seeds"], row["test_acc_mean"], row["synergy_mean"]) == (
+        "complete",
+        "3",
+        "0.750000",
+        "",
+    )
+    assert row["test_acc_ci_low"] == row["test_acc_ci_high"] == ""
+    (table,) = build_tables(pair[0])
+    line = next(line for line in table.lines if line.method == "constant")
+    assert (line.rank, line.gap, line.interval, line.is_conventional) == (None, None, None, False)
+    assert cells(line) == ("", "constant", "75.0", "", "0.500", "", "80.0", "3/3", "floor")
+    assert "label frequencies (most frequent class) of the very split it is judged on" in to_markdown(table)
+    assert "label frequencies (most frequent class) of the very split it is judged on" in to_html(table, pair[0])
+
+
+def test_rows_with_other_seeds_are_named(pair: Pair) -> None:
+    tracking, outbox = pair
+    deliver(pair, *three("joint", 0.6, 0.7, 0.8))
+    (table,) = build_tables(tracking)
+    assert "same seeds" not in caption(table)
+    put(outbox, *three("dmil", 0.6, 0.7), plan=made_plan({"dmil": [0, 1]}))
+    tracking.deliver(outbox)
+    (table,) = build_tables(tracking)
+    assert "The rows do not have the same seeds: 0, 1, 2 for joint; 0, 1 for dmil." in caption(table)
+    row = csv_rows(pair)["dmil"]
+    assert float(row["test_acc_ci_high"]) > 1, "the true interval: 0.65 + 12.7 * 0.0707 / sqrt(2)"
+    assert next(cells(line)[3] for line in table.lines if line.method == "dmil") == "too few seeds"
+
+
+def test_rows_know_budget_code_and_what_was_set_by_hand(pair: Pair) -> None:
+    by_hand = ("joint.lr=0.1", "unimodal@2.lr=0.2", "all.width=9", "dmil_none.lr=1")
+    methods = ("joint", "unimodal_left", "dmil", "constant")
+    deliver(pair, *(run for method in methods for run in three(method, 0.6, 0.7, 0.8)), overrides=by_hand)
+    (table,) = build_tables(pair[0])
+    found = {line.method: line.overrides for line in table.lines}
+    assert found["joint"] == ["joint.lr=0.1", "all.width=9"]
+    assert found["unimodal_left"] == ["unimodal@2.lr=0.2", "all.width=9"]
+    assert found["dmil"] == ["all.width=9"]
+    row = table.lines[0].row
+    assert row
+    assert (row.budget["epochs"], row.code, row.overrides) == (60, "5ha12ed", by_hand)
+    page = to_html(table, pair[0])
+    assert "set by hand: joint.lr=0.1, all.width=9</td>" in page
+    assert page.count("set by hand: ") == 3, "the floor has no settings"
+    assert "not tuned" not in page
+    assert "No method was tuned" not in page
+    assert "<dt>set by hand</dt>" in page
+
+
+@pytest.mark.parametrize("name", [PREDICTIONS, "history.json", "card.json"])
+def test_a_damaged_file_is_named_with_its_run(pair: Pair, name: str) -> None:
+    records, files = three_methods()
+    deliver(pair, *records, files=files)
+    tracking = pair[0]
+    rows = tracking.rows()
+    run_id = rows[0].run_id if name == "card.json" else rows[0].runs[0].run_id
+    tracking.run_artifact(run_id, name).write_bytes(b"PAR1 cut short")
+    with pytest.raises(UserError, match=f"file {name} of run {run_id}.* is damaged") as caught:
+        to_html(build_tables(tracking)[0], tracking)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_failed_seed_is_a_hole_with_its_reason(pair: Pair) -> None:
@@ -124,7 +229,7 @@ def test_synergy_is_what_no_unimodal_model_gets_right(pair: Pair) -> None:
     deliver(pair, *records, files=files)
     rows = csv_rows(pair)
     assert rows["joint"]["synergy_mean"] == "0.333333"
-    assert rows["unimodal_left"]["synergy_mean"] == "0.000000"
+    assert rows["unimodal_left"]["synergy_mean"] == "", "defined for multimodal predictions only"
 
 
 @pytest.mark.parametrize("lacking", ["method", "seed", "predictions"])
