@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from dmil.losses import task_loss
 from dmil.method import Method
 from dmil.seeds import derive_seed, generator
 from dmil.selection import Budget
+from dmil.settings import Settings, override
 from dmil.train import Replica, fit
 
 
@@ -87,10 +89,10 @@ def _plain_validation(model: Method, problem: Problem) -> float:
     return (logits.argmax(-1) == problem.valid.target).double().mean().item()
 
 
-def stacked(method: type[Method], problem: Problem, seeds: Sequence[int]) -> None:
+def stacked(method: type[Method], problem: Problem, seeds: Sequence[int], settings: Settings | None = None) -> None:
     """The same trainings as one stack; patience as long as the budget, so that nothing stops early."""
     budget = Budget(epochs=problem.epochs, patience=problem.epochs)
-    replicas = [Replica(seed) for seed in seeds]
+    replicas = [Replica(seed, settings) for seed in seeds]
     fit(method, problem.train, problem.valid, problem.task, replicas=replicas, budget=budget, device=problem.device)
 
 
@@ -119,16 +121,17 @@ def compare(name: str, problem: Problem, *, n_seeds: int, rounds: int) -> str:
 
 
 def step_ratio(problem: Problem, *, n_seeds: int, rounds: int) -> str:
-    """Time of a training step of ``dmil`` in its last stage over one of ``joint``, stacked."""
-    ratios = []
+    """Time of an epoch of ``dmil``, all of it in the last stage, over one of ``joint`` and ``joint_mlp``; stacked."""
+    whole = override(METHODS["dmil"].Settings(), {"intra_epochs": 0, "decomposition_epochs": 0})
+    pairs = []
     for _ in range(rounds):
-        whole = {
-            name: seconds(lambda m=METHODS[name]: stacked(m, problem, range(n_seeds)), problem.device)  # type: ignore[misc]
-            for name in ("dmil", "joint", "joint_mlp")
+        times = {
+            name: seconds(partial(stacked, METHODS[name], problem, range(n_seeds), settings), problem.device)
+            for name, settings in (("dmil", whole), ("joint", None), ("joint_mlp", None))
         }
-        ratios.append((whole["dmil"] / whole["joint"], whole["dmil"] / whole["joint_mlp"]))
-    joint, joint_mlp = (statistics.median(column) for column in zip(*ratios, strict=True))
-    return f"one epoch of dmil (mean over its stages) costs {joint:.1f} of joint, {joint_mlp:.1f} of joint_mlp"
+        pairs.append((times["dmil"] / times["joint"], times["dmil"] / times["joint_mlp"]))
+    joint, joint_mlp = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return f"a training step of dmil in its last stage costs {joint:.1f} of joint, {joint_mlp:.1f} of joint_mlp"
 
 
 def profile(problem: Problem, *, n_seeds: int) -> str:
