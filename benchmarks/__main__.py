@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from benchmarks.errors import UserError
-
-STATUS_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
+from benchmarks.errors import STATUS_BAD_INPUT, Parser, UserError, end_on_interrupt
+from benchmarks.registry import DEFAULT_DATASET
+from benchmarks.suite import DEFAULT_SUITE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGINT, _interrupt)
     if getattr(options, "data", None):
         os.environ["DMIL_DATA"] = options.data
     try:
@@ -29,26 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ends at once: results appear whole or not at all, so nothing has to be unwound but a hidden cursor."""
-    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    os.write(2, f"{cursor}\ninterrupted; finished runs are kept, the same command goes on from there\n".encode())
-    os._exit(STATUS_INTERRUPTED)
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(STATUS_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m benchmarks", description="DMIL Bench")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="train and evaluate a suite on a dataset")
-    run.add_argument("--dataset", default="interactions", help="see `list` (default: %(default)s)")
-    run.add_argument("--suite", default="leaderboard", help="file in benchmarks/suites (default: %(default)s)")
+    run.add_argument("--dataset", default=DEFAULT_DATASET, help="see `list` (default: %(default)s)")
+    run.add_argument("--suite", default=DEFAULT_SUITE, help="file in benchmarks/suites (default: %(default)s)")
     run.add_argument("--methods", help="comma-separated, instead of the suite's")
     run.add_argument("--seeds", type=int, help="number of seeds, instead of the suite's")
     run.add_argument("--epochs", type=int, help="training epochs, instead of the suite's")
@@ -123,4 +105,5 @@ def _sync(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    end_on_interrupt("\ninterrupted; finished runs are kept, the same command goes on from there")
     sys.exit(main())

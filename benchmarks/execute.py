@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -161,5 +161,4 @@ def scores(logits: Tensor, split: Split, task: Task) -> dict[str, float]:
 
 
 def _only(split: Split, modalities: Sequence[str]) -> Split:
-    inputs = {name: split.inputs[name] for name in modalities}
-    return Split(inputs, split.target, split.ids, split.groups, split.truth)
+    return replace(split, inputs={name: split.inputs[name] for name in modalities})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, suggestion
 
 if TYPE_CHECKING:
     from dmil.data import Splits
@@ -82,9 +81,7 @@ def status(name: str, *, root: Path | None = None) -> Status:
 
 def _loader(name: str) -> ModuleType:
     if name not in DATASETS:
-        close = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"unknown dataset {name!r}: {hint}known: {', '.join(DATASETS)}")
+        raise UserError(f"unknown dataset {name!r}: {suggestion(name, DATASETS)}")
     return _helper(DATASETS[name])
 
 

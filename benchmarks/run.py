@@ -40,13 +40,25 @@ class Options:
     assignments: tuple[str, ...] = ()
 
 
-def run(options: Options, *, results: Path = RESULTS, fit_seconds: list[float] | None = None) -> int:
-    """Runs a suite on a dataset; returns 0, or 1 where a run failed. ``fit_seconds`` collects training times.
+def run(options: Options, *, results: Path = RESULTS) -> int:
+    """Runs a suite on a dataset; returns 0, or 1 where a run failed.
 
     Raises:
         UserError: for bad input; nothing has been written then.
     """
     started = time.perf_counter()
+    bench = make_bench(options, results)
+    failed = bench.go()
+    _summary(bench, time.perf_counter() - started)
+    return 1 if failed else 0
+
+
+def make_bench(options: Options, results: Path) -> Bench:
+    """Everything resolved and checked, nothing written yet.
+
+    Raises:
+        UserError: for bad input.
+    """
     suite = _resolve_suite(options)
     from benchmarks.plan import check_suite, resolve
 
@@ -55,12 +67,7 @@ def run(options: Options, *, results: Path = RESULTS, fit_seconds: list[float] |
     splits = load_dataset(options.dataset)
     plan, specs = resolve(suite, splits, device=device)
     plan = replace(plan, command=_command(), overrides=options.assignments)
-    bench = Bench(plan, specs, splits, device, results)
-    failed = bench.go()
-    if fit_seconds is not None:
-        fit_seconds += bench.fit_seconds
-    _summary(bench, time.perf_counter() - started)
-    return 1 if failed else 0
+    return Bench(plan, specs, splits, device, results)
 
 
 class Bench:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import statistics
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.methods import METHODS
+from benchmarks.suite import DEFAULT_SUITE
 from dmil.data import Split, Task
 from dmil.losses import task_loss
 from dmil.method import Method
@@ -51,7 +53,7 @@ def sequential(method: type[Method], problem: Problem, seeds: Sequence[int]) -> 
                 child.requires_grad_(stage.trains is None or name in stage.trains)
             trained = [p for p in model.parameters() if p.requires_grad]
             optimiser = torch.optim.AdamW(trained, lr=model.settings.lr, weight_decay=model.settings.weight_decay)
-            best, state = -1.0, copy.deepcopy(model.state_dict())
+            best, state = (-1.0, 0.0), copy.deepcopy(model.state_dict())
             for _ in range(stage.epochs):
                 _plain_epoch(model, stage.trains, problem.train, optimiser, order)
                 score = _plain_validation(model, problem)
@@ -82,11 +84,12 @@ def _plain_epoch(
 
 
 @torch.no_grad()
-def _plain_validation(model: Method, problem: Problem) -> float:
+def _plain_validation(model: Method, problem: Problem) -> tuple[float, float]:
+    """What selection looks at: accuracy, and minus the loss for ties."""
     model.eval()
     logits = model(problem.valid.inputs).logits
-    task_loss(problem.task, logits, problem.valid.target)
-    return (logits.argmax(-1) == problem.valid.target).double().mean().item()
+    loss = task_loss(problem.task, logits, problem.valid.target)
+    return (logits.argmax(-1) == problem.valid.target).double().mean().item(), -loss.item()
 
 
 def stacked(method: type[Method], problem: Problem, seeds: Sequence[int], settings: Settings | None = None) -> None:
@@ -151,17 +154,15 @@ def profile(problem: Problem, *, n_seeds: int) -> str:
 
 def outside_training(dataset: str) -> str:
     """A whole bench into a store of its own: the share of its wall time that is not training."""
-    import os
-
-    from benchmarks.run import Options, run
+    from benchmarks.run import Options, make_bench
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-        trained: list[float] = []
         started = time.perf_counter()
-        run(Options(dataset=dataset, suite="leaderboard"), results=Path(folder), fit_seconds=trained)
+        bench = make_bench(Options(dataset, DEFAULT_SUITE), Path(folder))
+        bench.go()
         wall = time.perf_counter() - started
-    share = 1 - sum(trained) / wall
+    share = 1 - sum(bench.fit_seconds) / wall
     return f"whole bench on {dataset}: {wall:.0f} s, of which {100 * share:.0f} % outside the training loop"
 
 

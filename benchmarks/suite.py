@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, suggestion
 
 SUITES_DIR = Path(__file__).parent / "suites"
-DEFAULT = "leaderboard"
+DEFAULT_SUITE = "leaderboard"
 KEYS = ("methods", "seeds", "budget", "settings", "datasets")
 BUDGET_KEYS = ("epochs", "patience", "lr_patience", "lr_factor", "max_grad_norm")
 
@@ -120,6 +119,4 @@ def _known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     allowed = list(known)
     for name in names:
         if name not in allowed:
-            close = difflib.get_close_matches(str(name), allowed, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise UserError(f"unknown {what}: {name!r}; {hint}known: {', '.join(allowed)}")
+            raise UserError(f"unknown {what}: {name!r}; {suggestion(name, allowed)}")

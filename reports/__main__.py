@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from benchmarks.errors import UserError
+from benchmarks.errors import STATUS_BAD_INPUT, Parser, UserError, end_on_interrupt
 
 if TYPE_CHECKING:
     from benchmarks.tracking import Tracking
     from reports.table import Table
 
 OUT = Path(__file__).resolve().parent / "out"
-STATUS_BROKEN_PIPE, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
+STATUS_BROKEN_PIPE = 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,13 +36,6 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STATUS_BROKEN_PIPE
     return 0
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(STATUS_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,12 +85,6 @@ def write(path: Path, content: str) -> None:
         raise UserError(f"cannot write {path} ({error.strerror}); name another folder with --out") from error
 
 
-def _interrupted(_signal: int, _frame: FrameType | None) -> None:
-    """Ends at once: as an exception, an interrupt could surface inside a library that swallows or reports it."""
-    os.write(sys.stderr.fileno(), b"interrupted; the same command starts over\n")
-    os._exit(STATUS_INTERRUPTED)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, _interrupted)
+    end_on_interrupt("interrupted; the same command starts over")
     raise SystemExit(main())

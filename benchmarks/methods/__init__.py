@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, suggestion
 from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
 from benchmarks.methods.joint import Joint, JointMlp
@@ -47,9 +46,7 @@ def check_names(names: Iterable[str]) -> None:
     """Raises UserError for a name that no dataset could make valid."""
     for name in names:
         if name not in METHODS and not name.startswith("unimodal_"):
-            close = difflib.get_close_matches(name, METHODS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise UserError(f"unknown method {name!r}; {hint}known: {', '.join(METHODS)}")
+            raise UserError(f"unknown method {name!r}; {suggestion(name, METHODS)}")
 
 
 def rows(names: Sequence[str], modalities: Sequence[str]) -> list[Row]:
