@@ -22,8 +22,8 @@ test-all: $(READY) ## all tests
 	$(PY) -m pytest
 data: $(READY) ## fetch, verify and prepare DATASET
 	$(PY) -m benchmarks data $(call flags,DATASET)
-bench: DATASET ?= interactions
-bench: $(READY) ## train METHODS on DATASET (default interactions), then write the report
+bench: DATASET ?= $(if $(SUITE),,interactions-mixed)
+bench: $(READY) ## train METHODS on DATASET (default interactions-mixed; if only SUITE is named: on all of it), then report
 	@$(PY) -m benchmarks run $(call flags,DATASET SUITE METHODS SEEDS EPOCHS DEVICE TRIALS TUNED); run=$$?; [ $$run -le 1 ] || \
 	exit $$run; $(PY) -m reports $(call flags,DATASET SUITE) --allow-unreachable || exit $$((run ? run : $$?)); exit $$run
 report: $(READY) ## write reports/out from the tracked runs

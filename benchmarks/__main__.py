@@ -28,9 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m benchmarks", description="DMIL Bench")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="train and evaluate a suite on a dataset")
-    run.add_argument("--dataset", default=DEFAULT_DATASET, help="see `list` (default: %(default)s)")
-    run.add_argument("--suite", default=DEFAULT_SUITE, help="file in benchmarks/suites (default: %(default)s)")
+    run = commands.add_parser("run", help="train and evaluate a suite on a dataset, or on all that it names")
+    run.add_argument(
+        "--dataset", help=f"see `list` (default: every dataset of the suite; without a suite {DEFAULT_DATASET})"
+    )
+    run.add_argument("--suite", help=f"file in benchmarks/suites (default: {DEFAULT_SUITE})")
     run.add_argument("--methods", help="comma-separated, instead of the suite's")
     run.add_argument("--seeds", type=int, help="number of seeds, instead of the suite's")
     run.add_argument("--epochs", type=int, help="training epochs, instead of the suite's")

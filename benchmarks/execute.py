@@ -20,9 +20,10 @@ from benchmarks.methods.unimodal import Unimodal
 from benchmarks.plan import Spec
 from benchmarks.provenance import tags
 from benchmarks.record import CHECKPOINT, PREDICTIONS, RunRecord
+from benchmarks.transfer import Transfer, probe
 from dmil import metrics
 from dmil.data import Split, Splits, Task
-from dmil.method import Method
+from dmil.method import Method, Output
 from dmil.selection import Budget
 from dmil.settings import shared_settings
 from dmil.train import FitResult, OnEpoch, Replica, fit, predict
@@ -108,11 +109,11 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
     if fitted.peak_memory_mb is not None:
         values["peak_memory_mb"] = fitted.peak_memory_mb
     if result.status == "finished":
-        parts = []
-        for name in ("valid", "test"):
-            split = _only(getattr(splits, name), spec.row.modalities)
-            output = predict(_judged(result.method, split), split)
-            parts.append((name, split, output))
+        if spec.transfer is not None:
+            values["source/valid_acc"] = _source_accuracy(fitted, splits, spec.transfer)
+            splits = spec.transfer.target(splits)
+        parts = _predictions(fitted, splits)
+        for name, split, output in parts:
             values |= {f"{name}/{metric}": value for metric, value in scores(output.logits, split, splits.task).items()}
         values |= {"n_params": result.n_params, "best_epoch": result.best_epoch, "epochs_run": len(result.history)}
         predictions.write(folder / PREDICTIONS, parts, splits.card, result.method.component_names)
@@ -137,6 +138,31 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
     )
     record.save(folder)
     return record
+
+
+def training_data(spec: Spec, splits: Splits) -> tuple[Split, Split, Task]:
+    """What a spec may learn from and select on: training split, validation split and their task."""
+    if spec.transfer is None:
+        return splits.train, splits.valid, splits.task
+    return spec.transfer.source(splits)
+
+
+def _predictions(fitted: Fitted, splits: Splits) -> list[tuple[str, Split, Output]]:
+    """On validation and test: the method's own predictions, or those of a probe where it learned on other classes."""
+    spec, method = fitted.spec, fitted.result.method
+    parts = {name: _only(split, spec.row.modalities) for name, split in splits.parts().items()}
+    if spec.transfer is None:
+        outputs = [predict(_judged(method, parts[name]), parts[name]) for name in ("valid", "test")]
+    else:
+        outputs = probe(method, Splits(task=splits.task, card=splits.card, **parts))
+    return [("valid", parts["valid"], outputs[0]), ("test", parts["test"], outputs[1])]
+
+
+def _source_accuracy(fitted: Fitted, splits: Splits, transfer: Transfer) -> float:
+    """Validation accuracy of the method itself, on the classes that it learned."""
+    _, valid, _ = transfer.source(splits)
+    valid = _only(valid, fitted.spec.row.modalities)
+    return metrics.accuracy(predict(fitted.result.method, valid).logits, valid.target)
 
 
 def _judged(method: Method, split: Split) -> Method:

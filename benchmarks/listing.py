@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.registry import DATASETS, data_root, status
+from benchmarks.registry import FAMILIES, data_root, family, names, status
 from benchmarks.suite import suite_names
 
 
@@ -11,9 +11,10 @@ def listing() -> str:
     from benchmarks.methods import METHODS
 
     lines = [f"datasets (files below {data_root()}):"]
-    for name in DATASETS:
+    for name in names():
         found = status(name)
-        lines.append(f"  {name:<16} {found}  [{found.title}]")
+        lines.append(f"  {name:<20} {found}  [{found.title}]")
+    lines += [f"  any {family(prefix).GRAMMAR}" for prefix in FAMILIES]
     lines += ["suites:", *(f"  {name}" for name in suite_names()), "methods:"]
     for name, method in METHODS.items():
         summary = (method.__doc__ or "").strip().splitlines()[0]

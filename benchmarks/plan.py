@@ -12,6 +12,7 @@ from benchmarks.methods import METHODS, Row, check_names, rows
 from benchmarks.provenance import code_revision, torch_release
 from benchmarks.record import Plan, PlannedRow, content_hash
 from benchmarks.suite import SettingsTable, Suite
+from benchmarks.transfer import Transfer
 from dmil.data import Splits
 from dmil.selection import Budget
 from dmil.settings import Settings, override
@@ -33,6 +34,12 @@ class Spec:
     members: tuple[Spec, ...] = ()
 
     @property
+    def transfer(self) -> Transfer | None:
+        """On which classes the run learns and on which it is probed; None where it is judged on what it learns."""
+        classes = self.content.get("transfer")
+        return None if classes is None else Transfer(**classes)
+
+    @property
     def key(self) -> str:
         return content_hash(self.content)
 
@@ -48,6 +55,8 @@ def check_suite(suite: Suite) -> Budget:
     if not suite.methods:
         raise UserError(f"no method to run; known: {', '.join(METHODS)}")
     check_names(suite.methods)
+    if suite.transfer is not None and suite.theorem:
+        raise UserError(f"suite {suite.name!r} asks for theorem and transfer, of which a dataset can have one")
     for who, values in suite.settings.items():
         name, _, seed = who.partition("@")
         if "@" in who and (not (seed.isascii() and seed.isdigit()) or seed != str(int(seed))):
@@ -76,6 +85,14 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
     specs: list[Spec] = []
     table = rows(suite.methods, tuple(splits.train.inputs))
     _check_targets(suite, table)
+    card = splits.card
+    if suite.theorem:
+        common["theorem"] = True
+    if suite.transfer is not None:
+        _check_representations(suite, table)
+        transfer = Transfer.choose(suite.transfer["train_classes"], splits)
+        common["transfer"] = asdict(transfer)
+        card = transfer.card(card)
     for row in table:
         for seed in range(suite.seeds):
             specs.append(_spec(row, seed, suite.settings, common, specs))
@@ -93,7 +110,7 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         protocol=content_hash(common | {"settings": shared, "code": code_revision()}),
         planned_at=int(time.time() * 1000),
         command="",
-        card=splits.card.to_dict(),
+        card=card.to_dict(),
         data_checksum=common["data"],
         rows=tuple(planned),
         budget=common["budget"],
@@ -138,6 +155,16 @@ def _check_targets(suite: Suite, table: Sequence[Row]) -> None:
             raise UserError(f"settings for {who!r}: this dataset has {', '.join(unimodal)}")
         if seed and int(seed) >= suite.seeds:
             raise UserError(f"settings for {who!r}: the seeds of this plan are 0 to {suite.seeds - 1}")
+
+
+def _check_representations(suite: Suite, table: Sequence[Row]) -> None:
+    """Raises UserError for a method that learns nothing which a probe could read."""
+    without = [row.name for row in table if not row.method.has_representation]
+    if without:
+        raise UserError(
+            f"suite {suite.name!r} probes the representation that a method has learned, but {', '.join(without)} "
+            "has none; leave it out of the methods"
+        )
 
 
 def _override(who: str, settings: Settings, values: dict[str, Any]) -> Settings:

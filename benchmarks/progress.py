@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Bars on a terminal; one line per finished table row everywhere."""
+    """Bars on a terminal; one line per finished table row everywhere, below the title where there is one."""
 
-    def __init__(self, n_runs: int) -> None:
+    def __init__(self, n_runs: int, title: str = "") -> None:
         from rich import progress
         from rich.console import Console
 
@@ -27,9 +27,11 @@ class Progress:
         )
         console = Console()
         self._bars = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._runs = self._bars.add_task("runs", total=n_runs)
+        self._runs = self._bars.add_task(title or "runs", total=n_runs)
         self._epochs = self._bars.add_task("epochs", total=1, visible=False)
         self._row = ""
+        if title:
+            console.print(title, highlight=False)
 
     def __enter__(self) -> Progress:
         self._bars.start()

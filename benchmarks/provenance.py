@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
+MEASURING = ("execute.py", "transfer.py")
 VERSIONED = ("torch", "mlflow", "pandas", "scikit-learn", "numpy")
 
 
@@ -21,7 +22,7 @@ def code_revision(method: str | None = None) -> str:
     the code that runs and evaluates them. A change there gives its runs new keys. Without a method: what all share."""
     from benchmarks.methods import METHODS
 
-    files = {*(CHECKOUT / "dmil").rglob("*.py"), CHECKOUT / "benchmarks" / "execute.py"}
+    files = {*(CHECKOUT / "dmil").rglob("*.py"), *(CHECKOUT / "benchmarks" / name for name in MEASURING)}
     bases = METHODS[method].__mro__ if method else ()
     files |= {Path(inspect.getfile(base)) for base in bases if base.__module__.startswith("benchmarks")}
     digest = hashlib.sha256()

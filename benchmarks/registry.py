@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from benchmarks.errors import UserError, suggestion
+from benchmarks.errors import UserError
 
 if TYPE_CHECKING:
     from dmil.data import Splits
 
-# Visible name -> module in datasets/. The first one is the default.
+# Visible name -> module in datasets/, which has CARD, RAW, LIBRARIES and prepare(root).
 DATASETS = {
-    "interactions": "interactions",
     "digits": "digits",
     "mosi": "mosi",
     "mosi-acl2017": "mosi_acl2017",
     "utd_mhad": "utd_mhad",
 }
-DEFAULT_DATASET = next(iter(DATASETS))
+# First part of a visible name -> module in datasets/ that makes a dataset of every such name: see `Family`.
+FAMILIES = {
+    "interactions": "interactions",
+}
+DEFAULT_DATASET = "interactions-mixed"
+
+
+class Family(Protocol):
+    """Datasets made by name, ``<family>-...``. What is asked of a bad name raises ValueError, one line."""
+
+    @property
+    def NAMES(self) -> tuple[str, ...]:  # noqa: N802, a constant of the module
+        """Variants worth showing, in canonical form, the one that the family's bare name means first."""
+
+    @property
+    def GRAMMAR(self) -> str:  # noqa: N802
+        """Which names there are, in one line."""
+
+    def canonical(self, name: str) -> str:
+        """The one name under which the dataset ``name`` is known."""
+
+    def variant(self, name: str) -> Any:
+        """What the module of a dataset has, for one variant; and ``__file__``, the code that it is made by."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +69,40 @@ def data_root() -> Path:
     return Path(os.environ.get("DMIL_DATA") or Path(__file__).parents[1] / "data")
 
 
+def names() -> list[str]:
+    """Every plain dataset and the named variants of every family."""
+    return [*(name for prefix in FAMILIES for name in family(prefix).NAMES), *DATASETS]
+
+
+def family(prefix: str) -> Family:
+    return cast(Family, _helper(FAMILIES[prefix]))
+
+
+def canonical(name: str) -> str:
+    """The name under which runs on dataset ``name`` are stored: ``interactions`` -> ``interactions-mixed``.
+
+    Raises UserError where there is no such dataset.
+    """
+    if name in DATASETS:
+        return name
+    prefix = name.partition("-")[0]
+    if prefix not in FAMILIES:
+        known = [*FAMILIES, *DATASETS]
+        close = difflib.get_close_matches(name, [*known, *names()], n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UserError(f"unknown dataset {name!r}: {hint}known: {', '.join(known)}; `list` shows variants")
+    try:
+        return family(prefix).canonical(name)
+    except ValueError as error:
+        raise UserError(f"unknown dataset {name!r}: {error}") from error
+
+
 def load_dataset(name: str, *, root: Path | None = None) -> Splits:
     """The prepared splits of ``name``; prepared, and its files downloaded, if need be.
 
     Raises UserError where the name is unknown or the raw files cannot be had, are wrong or cannot be stored.
     """
+    name = canonical(name)
     module, cache, files = _loader(name), _helper("_cache"), _helper("_files")
     try:
         splits: Splits = cache.load(name, module, root or data_root())
@@ -62,6 +113,7 @@ def load_dataset(name: str, *, root: Path | None = None) -> Splits:
 
 def prepare(name: str, *, root: Path | None = None) -> Splits:
     """Like ``load_dataset``, but verifies the checksums of raw files that are there even if the cache is complete."""
+    name = canonical(name)
     module, files = _loader(name), _helper("_files")
     root = root or data_root()
     try:
@@ -73,16 +125,21 @@ def prepare(name: str, *, root: Path | None = None) -> Splits:
 
 def status(name: str, *, root: Path | None = None) -> Status:
     """Looks at names of files only; reads and hashes no data. Raises UserError for an unknown name."""
+    name = canonical(name)
     module = _loader(name)
     prepared: Path = _helper("_cache").location(name, module)
     missing = _helper("_files").missing(module.RAW, root or data_root())
     return Status(name, module.CARD.title, prepared.is_file(), missing)
 
 
-def _loader(name: str) -> ModuleType:
-    if name not in DATASETS:
-        raise UserError(f"unknown dataset {name!r}: {suggestion(name, DATASETS)}")
-    return _helper(DATASETS[name])
+def estimator_problems() -> ModuleType:
+    """Problems on which the estimators of ``dmil.interactions`` are judged; no dataset of any suite."""
+    return _helper("estimator_problems")
+
+
+def _loader(name: str) -> Any:
+    """The module of a dataset, or the variant of a family, by its canonical name."""
+    return _helper(DATASETS[name]) if name in DATASETS else family(name.partition("-")[0]).variant(name)
 
 
 def _helper(module: str) -> ModuleType:

@@ -16,9 +16,9 @@ from benchmarks.errors import UserError
 from benchmarks.outbox import Outbox
 from benchmarks.progress import Progress
 from benchmarks.record import CHECKPOINT, Plan, RunRecord
-from benchmarks.registry import load_dataset
+from benchmarks.registry import DEFAULT_DATASET, load_dataset
 from benchmarks.store import RESULTS, UnreachableError
-from benchmarks.suite import Suite, load_suite, merge, parse_assignments
+from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, merge, parse_assignments, suite_datasets
 from benchmarks.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for; None leaves the suite's value."""
+    """What the command line asks for; None leaves the suite's value.
 
-    dataset: str
-    suite: str
+    Without a dataset a suite runs on all that it names; with neither, the default suite on the default dataset.
+    """
+
+    dataset: str | None = None
+    suite: str | None = None
     methods: tuple[str, ...] | None = None
     seeds: int | None = None
     epochs: int | None = None
@@ -41,33 +44,38 @@ class Options:
 
 
 def run(options: Options, *, results: Path = RESULTS) -> int:
-    """Runs a suite on a dataset; returns 0, or 1 where a run failed.
+    """Runs a suite on one dataset after another; returns 0, or 1 where a run failed.
 
     Raises:
         UserError: for bad input; nothing has been written then.
     """
     started = time.perf_counter()
-    bench = make_bench(options, results)
-    failed = bench.go()
-    _summary(bench, time.perf_counter() - started)
-    return 1 if failed else 0
+    benches = make_benches(options, results)
+    for number, bench in enumerate(benches, 1):
+        bench.go(f"{bench.plan.dataset} ({number} of {len(benches)})" if len(benches) > 1 else "")
+    _summary(benches, time.perf_counter() - started)
+    return 1 if any(bench.n_failed for bench in benches) else 0
 
 
-def make_bench(options: Options, results: Path) -> Bench:
-    """Everything resolved and checked, nothing written yet.
+def make_benches(options: Options, results: Path) -> list[Bench]:
+    """One bench for each dataset asked for, everything resolved and checked, nothing written yet.
 
     Raises:
         UserError: for bad input.
     """
-    suite = _resolve_suite(options)
+    suites = [_resolve_suite(options, dataset) for dataset in _datasets(options)]
     from benchmarks.plan import check_suite, resolve
 
-    check_suite(suite)
+    for suite in suites:
+        check_suite(suite)
     device = _device(options.device)
-    splits = load_dataset(options.dataset)
-    plan, specs = resolve(suite, splits, device=device)
-    plan = replace(plan, command=_command(), overrides=options.assignments)
-    return Bench(plan, specs, splits, device, results)
+    benches = []
+    for suite in suites:
+        splits = load_dataset(suite.dataset)
+        plan, specs = resolve(suite, splits, device=device)
+        plan = replace(plan, command=_command(), overrides=options.assignments)
+        benches.append(Bench(plan, specs, splits, device, results))
+    return benches
 
 
 class Bench:
@@ -81,21 +89,20 @@ class Bench:
         self.finished: set[str] = set()
         self.members = Path()
         self.fit_seconds: list[float] = []
-        self.n_trained = 0
+        self.n_trained = self.n_failed = 0
 
-    def go(self) -> list[RunRecord]:
-        """Trains what has no finished run yet; returns the failed records."""
+    def go(self, title: str = "") -> None:
+        """Trains what has no finished run yet. title: shown above its progress."""
         with self.outbox.stage() as folder:
             self.plan.save(folder)
         self._deliver()
         self.finished = self._find_finished()
         with tempfile.TemporaryDirectory() as members:
             self.members = Path(members)
-            return self._train_missing()
+            self._train_missing(title)
 
-    def _train_missing(self) -> list[RunRecord]:
-        failed: list[RunRecord] = []
-        with Progress(len(self.specs)) as progress:
+    def _train_missing(self, title: str) -> None:
+        with Progress(len(self.specs), title) as progress:
             for row in dict.fromkeys(spec.row for spec in self.specs):
                 own = [spec for spec in self.specs if spec.row == row]
                 todo = [spec for spec in own if spec.key not in self.finished]
@@ -106,26 +113,25 @@ class Bench:
                 self.n_trained += len(records)
                 self._deliver()
                 self.finished |= {record.key for record in records if record.status == "finished"}
-                failed += [record for record in records if record.status == "failed"]
+                self.n_failed += sum(record.status == "failed" for record in records)
                 progress.finish(records)
-        return failed
 
     def _train(self, specs: Sequence[Spec], progress: Progress) -> list[RunRecord]:
-        from benchmarks.execute import assemble, evaluate, fit_specs
+        from benchmarks.execute import assemble, evaluate, fit_specs, training_data
 
-        splits = self.splits
+        train, valid, task = training_data(specs[0], self.splits)
         records: list[RunRecord] = []
         if specs[0].row.base == "ensemble":
-            stacks = iter([[assemble(spec, splits.train, splits.task, self._checkpoint) for spec in specs]])
+            stacks = iter([[assemble(spec, train, task, self._checkpoint) for spec in specs]])
         else:
             watch = progress.watch(specs[0].content["budget"]["epochs"], len(specs))
-            stacks = fit_specs(specs, splits.train, splits.valid, splits.task, device=self.device, on_epoch=watch)
+            stacks = fit_specs(specs, train, valid, task, device=self.device, on_epoch=watch)
         identity = {"suite": self.plan.suite, "protocol": self.plan.protocol}
         for stack in stacks:
             if specs[0].row.base != "ensemble":
                 self.fit_seconds += [fitted.result.seconds for fitted in stack]
             with self.outbox.stage() as folder:
-                records += [evaluate(fitted, splits, folder / fitted.spec.key, **identity) for fitted in stack]
+                records += [evaluate(fitted, self.splits, folder / fitted.spec.key, **identity) for fitted in stack]
                 self._keep_members(folder, stack)
         return records
 
@@ -161,8 +167,14 @@ class Bench:
         self.delivery_error = self.tracking.deliver(self.outbox).error
 
 
-def _resolve_suite(options: Options) -> Suite:
-    suite = load_suite(options.suite, options.dataset)
+def _datasets(options: Options) -> list[str]:
+    if options.dataset is not None:
+        return [options.dataset]
+    return [DEFAULT_DATASET] if options.suite is None else suite_datasets(options.suite)
+
+
+def _resolve_suite(options: Options, dataset: str) -> Suite:
+    suite = load_suite(DEFAULT_SUITE if options.suite is None else options.suite, dataset)
     if options.methods is not None:
         suite = replace(suite, methods=options.methods)
     if options.seeds is not None:
@@ -186,15 +198,20 @@ def _command() -> str:
     return "python -m benchmarks " + shlex.join(sys.argv[1:])
 
 
-def _summary(bench: Bench, seconds: float) -> None:
-    n = len(bench.specs)
+def _summary(benches: Sequence[Bench], seconds: float) -> None:
+    n, n_trained = sum(len(bench.specs) for bench in benches), sum(bench.n_trained for bench in benches)
+    where = f"{len(benches)} datasets: " if len(benches) > 1 else ""
     print(
-        f"{bench.n_trained} of {n} runs trained, {n - bench.n_trained} were there already; "
-        f"{sum(bench.fit_seconds):.0f} s of training in {seconds:.0f} s",
+        f"{where}{n_trained} of {n} runs trained, {n - n_trained} were there already; "
+        f"{sum(sum(bench.fit_seconds) for bench in benches):.0f} s of training in {seconds:.0f} s",
         flush=True,
     )
-    if bench.delivery_error:
+    failed = [f"{bench.plan.dataset} ({bench.n_failed})" for bench in benches if bench.n_failed]
+    if failed and len(benches) > 1:
+        print(f"failed runs: {', '.join(failed)}", flush=True)
+    last = benches[-1]
+    if last.delivery_error:
         print(
-            f"warning: runs are kept in {bench.outbox.root} until `make sync` can send them: {bench.delivery_error}",
+            f"warning: runs are kept in {last.outbox.root} until `make sync` can send them: {last.delivery_error}",
             file=sys.stderr,
         )

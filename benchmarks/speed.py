@@ -154,12 +154,12 @@ def profile(problem: Problem, *, n_seeds: int) -> str:
 
 def outside_training(dataset: str) -> str:
     """A whole bench into a store of its own: the share of its wall time that is not training."""
-    from benchmarks.run import Options, make_bench
+    from benchmarks.run import Options, make_benches
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         started = time.perf_counter()
-        bench = make_bench(Options(dataset, DEFAULT_SUITE), Path(folder))
+        (bench,) = make_benches(Options(dataset, DEFAULT_SUITE), Path(folder))
         bench.go()
         wall = time.perf_counter() - started
     share = 1 - sum(bench.fit_seconds) / wall

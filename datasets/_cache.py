@@ -8,8 +8,7 @@ import json
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -18,10 +17,21 @@ import dmil.seeds
 from dmil.data import Card, Split, Splits, Task
 
 from . import _store
-from ._files import cache_dir
+from ._files import Raw, cache_dir
 
 
-def load(name: str, module: ModuleType, root: Path) -> Splits:
+class Loader(Protocol):
+    """What makes a dataset: its module, or one variant of a family, whose ``__file__`` is that of the family."""
+
+    __file__: str
+    CARD: Card
+    RAW: tuple[Raw, ...]
+    LIBRARIES: tuple[str, ...]
+
+    def prepare(self, root: Path) -> Splits: ...
+
+
+def load(name: str, module: Loader, root: Path) -> Splits:
     """The prepared dataset, from the cache where it is there and undamaged, else from the raw files below ``root``.
 
     Raises DataError where raw files are missing or wrong, or the cache cannot be written.
@@ -30,27 +40,23 @@ def load(name: str, module: ModuleType, root: Path) -> Splits:
     stored = _store.load(path)
     if stored is not None:
         return _unpack(*stored)
-    splits: Splits = module.prepare(root)
+    splits = module.prepare(root)
     _store.save(path, *_pack(splits))
     return splits
 
 
-def location(name: str, module: ModuleType) -> Path:
-    """Where ``name`` lies once prepared. The file name changes with everything that could change the content."""
+def location(name: str, module: Loader) -> Path:
+    """Where ``name`` lies once prepared: a folder of its own, a file name that changes with all that makes it."""
     return cache_dir() / name / f"{key(module)}.safetensors"
 
 
-def key(module: ModuleType) -> str:
+def key(module: Loader) -> str:
     """16 hex digits over the code that prepares (raw checksums stand in it) and stores, and the libraries used."""
-    sources = _with_helpers(_source(module)) | _with_helpers(Path(__file__)) | {_source(dmil.data), _source(dmil.seeds)}
+    ours = {Path(str(part.__file__)) for part in (dmil.data, dmil.seeds)}
+    sources = _with_helpers(Path(module.__file__)) | _with_helpers(Path(__file__)) | ours
     parts = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources}
     parts |= {library: version(library) for library in module.LIBRARIES}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _source(module: ModuleType) -> Path:
-    assert module.__file__ is not None  # loaders are plain files
-    return Path(module.__file__)
 
 
 def _with_helpers(path: Path) -> set[Path]:

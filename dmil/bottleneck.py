@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dmil.nn import Linear, RandomLayer
@@ -44,8 +46,8 @@ class GaussianMap(RandomLayer):
     """One linear map from x (..., B, n_in) to the parameters of ``n_parts`` Gaussians of width ``n_out``.
 
     While training ``sample`` is mean + exp(logvar / 2) * eps, at evaluation the mean. ``variational=False``
-    gives points: a plain linear map (variant ``dmil_fc``). ``initial_logvar`` is where the log variances start:
-    at zero the sample is nearly all noise until training has raised the means.
+    gives points: a plain linear map (variant ``dmil_fc``). ``initial_logvar`` is where the log variances start, one
+    number or one per part: at zero the sample is nearly all noise until training has raised the means.
     """
 
     def __init__(
@@ -56,13 +58,14 @@ class GaussianMap(RandomLayer):
         n_parts: int = 1,
         groups: tuple[int, ...] = (),
         variational: bool = True,
-        initial_logvar: float = 0.0,
+        initial_logvar: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__()
         self.n_parts, self.variational = n_parts, variational
         self.map = Linear(n_in, n_parts * n_out * (2 if variational else 1), groups=groups)
         if variational:
-            self.map.bias.data[..., n_parts * n_out :] += initial_logvar
+            starts = torch.as_tensor(initial_logvar).expand(n_parts).repeat_interleave(n_out)
+            self.map.bias.data[..., n_parts * n_out :] += starts
 
     def forward(self, x: Tensor) -> list[Gaussian]:
         if not self.variational:

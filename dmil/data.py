@@ -81,7 +81,8 @@ class Card:
     """Where a dataset comes from and what it can show; every report prints it.
 
     ``warning`` is shown above every result on this dataset. ``bayes_accuracy`` is the best accuracy any
-    method can have, where the generator is known. ``checksums`` maps raw file names to their SHA-256.
+    method can have, ``bayes_attribution`` the best share of samples whose composition (``Split.truth``) can be told,
+    where the generator is known. ``checksums`` maps raw file names to their SHA-256.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Card:
     truth_names: tuple[str, ...] = ()
     warning: str | None = None
     bayes_accuracy: float | None = None
+    bayes_attribution: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dmil.bottleneck import Gaussian, GaussianMap
 from dmil.losses import reconstruction_error
@@ -115,32 +116,47 @@ class Consistency(nn.Module):
 
 
 class Synergy(nn.Module):
-    """S from all residuals N_m and all their pairwise products; the product makes XOR linearly separable."""
+    """S from all residuals N_m and all their pairwise products; the product makes XOR linearly separable.
 
-    def __init__(self, n_modalities: int, width: int, *, depth: int, dropout: float) -> None:
+    normalise: each residual is first brought to mean zero and variance one over its features, so that products of
+    small residuals are not smaller still.
+    """
+
+    def __init__(self, n_modalities: int, width: int, *, depth: int, dropout: float, normalise: bool = False) -> None:
         super().__init__()
+        self.normalise = normalise
         self.pairs = list(combinations(range(n_modalities), 2))
         n_parts = n_modalities + len(self.pairs)
         self.fusion = MLP(n_parts * width, width, hidden=width, depth=depth, dropout=dropout)
 
     def forward(self, residuals: Tensor) -> Tensor:
         """(..., M, B, d) to (..., B, d)."""
+        if self.normalise:
+            residuals = F.layer_norm(residuals, residuals.shape[-1:])
         parts: Sequence[Tensor] = residuals.unbind(-3)
         products = [parts[i] * parts[j] for i, j in self.pairs]
         return self.fusion(torch.cat([*parts, *products], -1))
 
 
 class GatedHeads(nn.Module):
-    """One linear head per component and a gate over them: y = sum_c g_c y_c, g = softmax(MLP(all components))."""
+    """One linear head per component and a gate over them: y = sum_c g_c y_c, g = softmax(MLP(evidence)).
 
-    def __init__(self, n_components: int, width: int, n_outputs: int) -> None:
+    n_evidence, gate_depth: width of what the gate reads, and its hidden layers.
+    """
+
+    def __init__(self, n_components: int, width: int, n_outputs: int, *, n_evidence: int, gate_depth: int = 1) -> None:
         super().__init__()
         self.head = Linear(width, n_outputs, groups=(n_components,))
-        self.gate = MLP(n_components * width, n_components, hidden=width)
+        self.gate = MLP(n_evidence, n_components, hidden=width, depth=gate_depth)
 
-    def forward(self, components: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., K, B, d) to prediction (..., B, C), component logits (..., K, B, C), gate (..., B, K)."""
+    def forward(self, components: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Components (..., K, B, d) and evidence (..., B, e) to prediction (..., B, C), component logits
+        (..., K, B, C) and gate (..., B, K)."""
         logits = self.head(components)
-        gate = self.gate(side_by_side(components)).softmax(-1)
+        gate = self.gate(evidence).softmax(-1)
         weighted = logits * gate.transpose(-1, -2).unsqueeze(-1)
         return weighted.sum(-3), logits, gate
+
+    def last(self, component: Tensor) -> Tensor:
+        """Logits (..., B, C) of the last component (..., B, d) alone."""
+        return component @ self.head.weight[..., -1, :, :] + self.head.bias[..., -1, None, :]

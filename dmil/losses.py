@@ -8,16 +8,20 @@ from torch.nn import functional as F
 from dmil.data import Task
 
 
-def task_loss(task: Task, logits: Tensor, target: Tensor) -> Tensor:
-    """Mean loss of each leading index: logits (..., B, C), target (..., B) broadcast to it, result (...).
+def sample_loss(task: Task, logits: Tensor, target: Tensor) -> Tensor:
+    """Loss of each sample: logits (..., B, C), target (..., B) broadcast to it, result (..., B).
 
     Classification: cross-entropy in nats. Regression: absolute error of ``logits[..., 0]``.
     """
     target = target.expand(logits.shape[:-1])
     if task.kind == "regression":
-        return (logits.squeeze(-1) - target).abs().mean(-1)
-    flat = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
-    return flat.view(target.shape).mean(-1)
+        return (logits.squeeze(-1) - target).abs()
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)
+
+
+def task_loss(task: Task, logits: Tensor, target: Tensor) -> Tensor:
+    """Mean of ``sample_loss`` over the batch: (...)."""
+    return sample_loss(task, logits, target).mean(-1)
 
 
 def reconstruction_error(estimate: Tensor, original: Tensor) -> Tensor:

@@ -19,13 +19,15 @@ class Output:
 
     logits: (..., B, C), or (..., B, 1) for regression. components: (..., K, B, C), what each of the method's
     ``component_names`` predicts. gate: (..., B, K), their weights, non-negative with sum one.
-    extra: whatever else the method's own loss needs.
+    extra: whatever else the method's own loss needs. representation: (..., B, D), the features that the prediction
+    is read from; in evaluation mode only, None from a method that learns none.
     """
 
     logits: Tensor
     components: Tensor | None = None
     gate: Tensor | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
+    representation: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Method(nn.Module):
     Settings: ClassVar[type[Settings]] = Settings
     no_decay: ClassVar[tuple[str, ...]] = ()
     """Names of parameters that weight decay leaves alone."""
+    has_representation: ClassVar[bool] = True
+    """Whether its outputs in evaluation mode hold a representation."""
 
     def __init__(self, settings: Any, dims: Mapping[str, int], task: Task) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dmil.interactions.synergy import is_synergistic
+
 
 def accuracy(logits: Tensor, target: Tensor) -> float:
     """Share of correct rows. logits or probabilities (N, C), target (N,)."""
@@ -45,10 +47,7 @@ def synergy_indicator(logits: Tensor, unimodal: Sequence[Tensor], target: Tensor
 
     logits (N, C), unimodal: one (N, C) per separately trained unimodal model, target (N,).
     """
-    only_together = logits.argmax(-1) == target
-    for alone in unimodal:
-        only_together &= alone.argmax(-1) != target
-    return only_together.double().mean().item()
+    return is_synergistic(logits, unimodal, target).double().mean().item()
 
 
 def mean_absolute_error(prediction: Tensor, target: Tensor) -> float:

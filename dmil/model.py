@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dmil.data import Task
-from dmil.decomposition import Consistency, GatedHeads, IntraModality, Synergy, UnimodalHeads
+from dmil.decomposition import Consistency, GatedHeads, Intra, IntraModality, Synergy, UnimodalHeads, side_by_side
 from dmil.losses import task_loss
 from dmil.method import Method, Output, Stage
 from dmil.nn import Encoders
@@ -49,6 +49,7 @@ class Dmil(Method):
     variational: ClassVar[bool] = True
     has_intra: ClassVar[bool] = True
     has_consistency: ClassVar[bool] = True
+    has_clear_residuals: ClassVar[bool] = False
     settings: DmilSettings
 
     def __init__(self, settings: DmilSettings, dims: Mapping[str, int], task: Task) -> None:
@@ -57,16 +58,20 @@ class Dmil(Method):
         super().__init__(settings, dims, task)
         n, d, k, out = len(dims), settings.width, settings.latent, task.n_outputs
         self.encoders = Encoders(dims, width=d, depth=settings.depth, dropout=settings.dropout)
-        gaussian = {"variational": self.variational, "initial_logvar": settings.initial_logvar}
+        variational, logvar = self.variational, settings.initial_logvar
         self.intra: IntraModality | UnimodalHeads
         if self.has_intra:
-            self.intra = IntraModality(n, d, k, out, **gaussian)
-            self.synergy = Synergy(n, k, depth=settings.synergy_depth, dropout=settings.dropout)
+            starts = (logvar, self._residual_logvar())
+            self.intra = IntraModality(n, d, k, out, variational=variational, initial_logvar=starts)
+            self.synergy = Synergy(
+                n, k, depth=settings.synergy_depth, dropout=settings.dropout, normalise=self.has_clear_residuals
+            )
         else:
             self.intra = UnimodalHeads(n, d, out)
         if self.has_consistency:
-            self.consistency = Consistency(n, k if self.has_intra else d, k, **gaussian)
-        self.heads = GatedHeads(len(self.component_names), k, out)
+            width = k if self.has_intra else d
+            self.consistency = Consistency(n, width, k, variational=variational, initial_logvar=logvar)
+        self.heads = self._gated_heads()
         self.stage = JOINT
 
     @property
@@ -95,17 +100,35 @@ class Dmil(Method):
         if self.training and self.stage != DECOMPOSITION:
             extra |= self.intra.terms(z, parts)
         if self.stage == INTRA:
-            return Output(parts.logits.mean(-3), extra=extra)
+            return self._first_output(parts, extra)
         if self.has_consistency:
             r, u, terms = self.consistency(parts.predictive.mean)
-            components = [r.unsqueeze(-3), u]
+            single = [r.unsqueeze(-3), u]
             extra |= terms
         else:
-            components = [parts.predictive.sample]
+            single = [parts.predictive.sample]
         if parts.residual is not None:
-            components.append(self.synergy(parts.residual.sample).unsqueeze(-3))
-        logits, component_logits, gate = self.heads(torch.cat(components, -3))
-        return Output(logits, component_logits, gate, extra)
+            single.append(self.synergy(parts.residual.sample).unsqueeze(-3))
+        components = torch.cat(single, -3)
+        logits, component_logits, gate = self.heads(components, self._evidence(parts, components))
+        return Output(logits, component_logits, gate, extra, None if self.training else side_by_side(components))
+
+    def _residual_logvar(self) -> float:
+        """Where the log variances of N_m start."""
+        return self.settings.initial_logvar
+
+    def _gated_heads(self) -> GatedHeads:
+        n, k = len(self.component_names), self.settings.latent
+        return GatedHeads(n, k, self.task.n_outputs, n_evidence=n * k)
+
+    def _evidence(self, parts: Intra, components: Tensor) -> Tensor:
+        """What the gate reads: (..., B, e)."""
+        return side_by_side(components)
+
+    def _first_output(self, parts: Intra, extra: dict[str, Tensor]) -> Output:
+        """Stage 1: the mean of what each modality says alone."""
+        read = None if self.training else side_by_side(parts.predictive.sample)
+        return Output(parts.logits.mean(-3), extra=extra, representation=read)
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
         """L1, L2 or L3, by stage, of an output in training mode. Reconstruction targets carry gradient."""

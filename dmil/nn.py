@@ -88,6 +88,12 @@ class MLP(nn.Sequential):
             n_in = hidden
         super().__init__(*layers, Linear(n_in, n_out))
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the output layer ``self[-1]`` reads: the last hidden layer, at depth 0 the input itself."""
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        return x
+
 
 class Encoders(nn.Module):
     """One MLP per modality, x_m (..., B, d_m) to z_m (..., B, width), all of the same width."""

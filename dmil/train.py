@@ -95,18 +95,19 @@ def fit(
     return results
 
 
-def predict(method: Method, split: Split) -> Output:
-    """Output of one trained model on every row of a split, in order; tensors on the CPU without gradient."""
+def predict(method: Method, split: Split, *, representation: bool = False) -> Output:
+    """Output of one trained model on every row of a split, in order; tensors on the CPU without gradient.
+
+    ``extra`` stays behind, and so does the representation where it is not asked for.
+    """
     parameter = next(method.parameters(), None)
     if parameter is not None:
         split = split.to(parameter.device, parameter.dtype)
-    parts = list(_outputs(method, split))
-    optional: dict[str, Any] = {
-        name: torch.cat([getattr(part, name) for part in parts], dim).cpu()
-        for name, dim in (("components", -2), ("gate", -2))
-        if getattr(parts[0], name) is not None
-    }
-    return Output(torch.cat([part.logits for part in parts], -2).cpu(), **optional)
+    wanted = ("logits", "components", "gate", *(("representation",) if representation else ()))
+    parts = [{name: getattr(output, name) for name in wanted} for output in _outputs(method, split)]
+    present = [name for name in wanted if parts[0][name] is not None]
+    joined: dict[str, Any] = {name: torch.cat([part[name] for part in parts], -2).cpu() for name in present}
+    return Output(**joined)
 
 
 def _check(method: type[Method], train: Split, valid: Split, task: Task, replicas: Sequence[Replica]) -> None:

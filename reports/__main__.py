@@ -1,4 +1,4 @@
-"""``python -m reports``: reads MLflow, writes a leaderboard and a page per dataset, prints the table."""
+"""``python -m reports``: reads MLflow, writes and prints a leaderboard per dataset and an overview per suite."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import STATUS_BAD_INPUT, Parser, UserError, end_on_interrupt
+from benchmarks.registry import canonical
+from benchmarks.suite import DEFAULT_SUITE, suite_datasets
 
 if TYPE_CHECKING:
     from benchmarks.tracking import Tracking
@@ -41,7 +43,10 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m reports", description=__doc__)
     parser.add_argument("--dataset", help="only this dataset (default: every dataset with runs)")
-    parser.add_argument("--suite", help="only this suite (default: of each dataset the suite planned last)")
+    parser.add_argument(
+        "--suite",
+        help="only this suite, with an overview of its datasets (default: of each dataset the suite planned last)",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write to (default: reports/out)")
     parser.add_argument(
         "--allow-unreachable", action="store_true", help="exit with status 0 where MLflow does not answer"
@@ -53,14 +58,52 @@ def _report(tracking: Tracking, options: argparse.Namespace) -> None:
     from reports.leaderboard import print_table
     from reports.table import build_tables
 
-    tables = build_tables(tracking, options.dataset, options.suite)
-    written = [_write_files(table, tracking, options.out / table.dataset) for table in tables]
+    tables = build_tables(tracking, options.dataset and _canonical(options.dataset), options.suite)
+    written = [_write_files(table, tracking, folder_of(table, options.out)) for table in tables]
     for table, paths in zip(tables, written, strict=True):
         print_table(table)
         print(*paths, sep="\n", flush=True)
+    if options.suite not in (None, DEFAULT_SUITE) and not options.dataset:
+        print(*_write_overview(options.suite, tables, options.out / options.suite), sep="\n", flush=True)
+
+
+def folder_of(table: Table, out: Path) -> Path:
+    """Where the page of a table is: below its suite, but for the leaderboard, whose datasets stand at the top."""
+    return out / table.dataset if table.suite == DEFAULT_SUITE else out / table.suite / table.dataset
+
+
+def _canonical(dataset: str) -> str:
+    """The name that runs are stored under; a dataset that this version does not know may have runs all the same."""
+    try:
+        return canonical(dataset)
+    except UserError:
+        return dataset
+
+
+def in_order(suite: str, tables: list[Table]) -> tuple[list[Table], list[str]]:
+    """Tables as the suite's file lists their datasets, then the others as planned; and the datasets without a table."""
+    try:
+        names = suite_datasets(suite)
+    except UserError:
+        names = []
+    places = {name: place for place, name in enumerate(names)}
+    tables = sorted(tables, key=lambda one: (places.get(one.dataset, len(names)), one.planned_at, one.dataset))
+    return tables, [name for name in names if name not in {table.dataset for table in tables}]
+
+
+def _write_overview(suite: str, tables: list[Table], folder: Path) -> list[Path]:
+    from reports.overview import Overview, to_csv, to_markdown
+    from reports.overview_page import print_overview, to_html
+
+    ordered, missing = in_order(suite, tables)
+    overview = Overview(suite, tuple(ordered), tuple(missing))
+    print_overview(overview)
+    files = {"index.csv": to_csv(overview), "index.md": to_markdown(overview), "index.html": to_html(overview)}
+    return _write_all(files, folder)
 
 
 def _write_files(table: Table, tracking: Tracking, folder: Path) -> list[Path]:
+    from reports.interaction_tables import to_csv as interactions_csv
     from reports.leaderboard import to_csv, to_markdown
     from reports.page import to_html
 
@@ -69,6 +112,15 @@ def _write_files(table: Table, tracking: Tracking, folder: Path) -> list[Path]:
         "leaderboard.md": to_markdown(table),
         "index.html": to_html(table, tracking),
     }
+    if table.interactions:
+        files["interactions.csv"] = interactions_csv(table)
+    paths = _write_all(files, folder)
+    if not table.interactions:
+        (folder / "interactions.csv").unlink(missing_ok=True)  # of an older table
+    return paths
+
+
+def _write_all(files: dict[str, str], folder: Path) -> list[Path]:
     for name, content in files.items():
         write(folder / name, content)
     return [folder / name for name in files]

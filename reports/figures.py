@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from reports.leaderboard import interval, percent
-from reports.table import Line, Table
+from reports.leaderboard import interval
+from reports.line import Line
+from reports.table import Table
+from reports.text import percent
 
 LEFT, RIGHT = 2.0, 98.0
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
@@ -52,9 +54,8 @@ def dots(table: Table) -> dict[str, Any] | None:
     shown = [line for line in table.lines if line.seed_accuracies]
     if not shown:
         return None
-    limit = next((line.test_acc.mean for line in table.lines if line.status == "limit" and line.test_acc), None)
-    axis = _axis(shown, limit)
-    marks = [("floor", "constant", table.floor), ("limit", "Bayes limit", limit)]
+    axis = _axis(shown, table.limit)
+    marks = [("floor", "constant", table.floor), ("limit", "Bayes limit", table.limit)]
     return {
         "rows": [_dot_row(line, axis, is_strongest=line is table.strongest) for line in shown],
         "ticks": [(axis.place(tick), percent(tick)) for tick in axis.ticks],
@@ -123,6 +124,7 @@ def _dot_row(line: Line, axis: Axis, *, is_strongest: bool) -> dict[str, Any]:
     is_left = max(line.seed_accuracies) < axis.low
     notes = {
         "strongest baseline": is_strongest,
+        "estimator": line.is_estimator,
         f"{line.status}, not ranked": not accuracy,
         "left of the scale": is_left,
     }

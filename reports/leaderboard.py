@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
+from reports.interaction_tables import to_markdown as interactions_markdown
+from reports.line import SOURCE, Line
 from reports.statistics import MIN_SEEDS
-from reports.table import Line, Table
+from reports.table import Table
+from reports.text import grid, limits, number, percent, shown_status, spread
 
 COLUMNS = (
     "dataset",
@@ -25,6 +30,7 @@ COLUMNS = (
     "status",
 )
 HEADINGS = ("#", "method", "test acc. %", "95 % interval", "macro-F1", "synergy %", "valid acc. %", "seeds", "status")
+SOURCE_HEADING = "source valid acc. %"
 
 
 def to_csv(table: Table) -> str:
@@ -57,12 +63,12 @@ def to_markdown(table: Table) -> str:
     lines = [f"# {table.card['title']} (`{table.dataset}`, suite `{table.suite}`)", ""]
     if table.card["warning"]:
         lines += [f"> **Warning.** {table.card['warning']}", ""]
-    lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(line)) + " |" for line in table.lines]
-    lines += ["", caption(table)]
+    source = (SOURCE_HEADING,) if table.has_source else ()
+    shown = [(*cells(line), *([percent(line.means.get(SOURCE))] if source else [])) for line in table.lines]
+    lines += [*grid((*HEADINGS, *source), shown), "", caption(table)]
     holes = [f"- `{line.method}` {reason}" for line in table.lines for reason in line.reasons]
     lines += ["", *holes] if holes else []
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *interactions_markdown(table)]) + "\n"
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -70,7 +76,7 @@ def cells(line: Line) -> tuple[str, ...]:
     return (
         str(line.rank or ""),
         line.method,
-        with_spread(line),
+        spread(line.test_acc, line),
         interval(line),
         number(line.means.get("test/macro_f1"), 3),
         percent(line.synergy),
@@ -83,7 +89,8 @@ def cells(line: Line) -> tuple[str, ...]:
 def caption(table: Table) -> str:
     """What the numbers are, and over what they vary."""
     size = f" ({table.n_test:,} samples)" if table.n_test else ""
-    sentences = [
+    sentences = [transfer_caption(table.transfer)] if table.transfer else []
+    sentences += [
         f"Test accuracy{size}: mean and sample standard deviation over seeds, and from {MIN_SEEDS} seeds on the 95 % "
         "Student-t interval of the mean. A seed re-randomises initialisation, batch order and noise; the split is "
         "fixed, so the interval says nothing about other test samples. Selection used validation data only. Rows with "
@@ -94,14 +101,30 @@ def caption(table: Table) -> str:
             "constant answers with the label frequencies (most frequent class) of the very split it is judged on: a "
             "floor, not a method, and not ranked."
         )
+    if any(line.is_estimator for line in table.lines):
+        sentences.append(
+            "lsmi estimates the information in each sample: an estimator, not a competitor, and not ranked; its "
+            "accuracy is that of its own classifier."
+        )
     if len(table.seed_sets) > 1:
         sets = "; ".join(f"{', '.join(map(str, found))} for {', '.join(who)}" for found, who in table.seed_sets.items())
         sentences.append(f"The rows do not have the same seeds: {sets}.")
     return " ".join(sentences)
 
 
-def shown_status(line: Line) -> str:
-    return "floor" if line.is_floor and line.test_acc else line.status
+def transfer_caption(transfer: Mapping[str, Any]) -> str:
+    """What the accuracies are where the test samples have classes that no training sample has."""
+    trained, probed = (_classes(transfer.get(name)) for name in ("train_classes", "probe_classes"))
+    return (
+        f"These are accuracies out of distribution: every representation is learned on the classes {trained} alone and "
+        f"then frozen; a linear probe, fitted on training samples of the classes {probed}, tells these apart, which no "
+        "representation has seen. Test and validation accuracy are the probe's, on samples of the unseen classes; "
+        "source validation accuracy is the method's own, on the classes that it learned."
+    )
+
+
+def _classes(names: Any) -> str:
+    return ", ".join(map(str, names)) if isinstance(names, list | tuple) and names else "not recorded"
 
 
 def seeds(line: Line) -> str:
@@ -109,34 +132,10 @@ def seeds(line: Line) -> str:
     return f"{line.n_seeds}/{len(line.row.runs)}" if line.row else ""
 
 
-def with_spread(line: Line) -> str:
-    """Mean ± standard deviation of the test accuracy in percent."""
-    accuracy = line.test_acc
-    if accuracy is None or accuracy.std is None or line.is_floor:
-        return percent(accuracy.mean) if accuracy else ""
-    return f"{percent(accuracy.mean)} ± {percent(accuracy.std)}"
-
-
 def interval(line: Line) -> str:
-    if line.interval:
-        return f"{percent(line.interval[0])} to {percent(line.interval[1])}"
+    if line.interval and line.test_acc:
+        return limits(line.test_acc)
     return "too few seeds" if line.rank else ""
-
-
-def percent(value: float | None) -> str:
-    """A share as percent with one decimal, empty where unknown."""
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def signed_percent(value: float | None) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    if value is None:
-        return ""
-    return "0.0" if abs(value) < 0.0005 else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def number(value: float | None, decimals: int) -> str:
-    return "" if value is None else f"{value:.{decimals}f}"
 
 
 def print_table(table: Table) -> None:

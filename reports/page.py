@@ -10,9 +10,12 @@ from typing import Any
 from benchmarks.record import SeedRun
 from benchmarks.tracking import MissingFileError, Tracking
 from reports.figures import curve, dots
-from reports.leaderboard import caption, interval, number, percent, seeds, shown_status, signed_percent
-from reports.statistics import summarise
-from reports.table import Line, Table, problem_of
+from reports.gate_figures import gate_bars, reliability_curve
+from reports.interaction_tables import accuracy_table, gate_table, information_table, theorem_table, undefined
+from reports.leaderboard import caption, interval, seeds
+from reports.line import SOURCE, Line, paired, problem_of
+from reports.table import Table
+from reports.text import number, percent, shown_status, signed_percent
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 IDENTITY = {"key", "group", "protocol", "suite", "dataset", "method", "seed", "level", "sweep", "status", "error"}
@@ -27,15 +30,6 @@ BUDGET_WORDS = {
 
 def to_html(table: Table, tracking: Tracking) -> str:
     """The whole page; learning curves are read from the runs' history files."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     context = {
         "table": table,
         "card": table.card,
@@ -46,8 +40,40 @@ def to_html(table: Table, tracking: Tracking) -> str:
         "caption": caption(table),
         "provenance": provenance(table),
         "bayes_error": bayes_error(table),
+        "interactions": interactions(table),
+        "calibration": [reliability_curve(one) for one in table.reliability],
     }
-    return environment.get_template("index.html").render(context)
+    return render("index.html", context)
+
+
+def render(template: str, context: dict[str, Any]) -> str:
+    """A template filled in; everything in it is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template(template).render(context)
+
+
+def interactions(table: Table) -> dict[str, Any] | None:
+    """The section on interactions; None where nothing is known of them."""
+    found = table.interactions
+    if not found:
+        return None
+    gates = gate_table(found)
+    tables = [("Accuracy by composition", accuracy_table(table))] if found.truths else [("Gates", gates)]
+    more = [("Estimated information", information_table(found)), ("Terms of the theorem", theorem_table(table))]
+    return {
+        "tables": tables if tables[0][1]["rows"] else [],
+        "panels": gate_bars(found, table.card.get("bayes_attribution")),
+        "undefined": undefined(found),
+        "more": [(label, content) for label, content in more if content],
+    }
 
 
 def headline(table: Table) -> list[str]:
@@ -60,7 +86,7 @@ def headline(table: Table) -> list[str]:
             sentences.append(
                 f"{what}, chosen by mean validation accuracy: {line.method} at {accuracy} % on the test set."
             )
-    plain = next((line for line in table.lines if line.method == "dmil"), None)
+    plain = table.line("dmil")
     if best and strongest and best is not plain:
         sentences.append(_paired(best, strongest))
     if plain:
@@ -82,14 +108,10 @@ def _place(line: Line, table: Table) -> str:
 
 def _paired(one: Line, other: Line) -> str:
     """Difference over the seeds both have, with its interval."""
-    assert one.row
-    assert other.row
-    others = {run.seed: run.metrics["test/acc"] for run in other.row.runs}
-    differences = [run.metrics["test/acc"] - others[run.seed] for run in one.row.runs if run.seed in others]
     pair = f"{one.method} minus {other.method}"
-    if not differences:
+    found = paired(one, other)
+    if not found:
         return f"{pair}: they share no seed."
-    found = summarise(differences)
     text = f"{pair} over {found.n} paired seed{'s' if found.n > 1 else ''}: {signed_percent(found.mean)} points"
     if not found.shown:
         return f"{text} (too few seeds for an interval)."
@@ -159,6 +181,7 @@ def _shown(line: Line, table: Table) -> dict[str, Any]:
             percent(line.synergy),
             signed_percent(gain),
             percent(means.get("valid/acc")),
+            *([percent(means.get(SOURCE))] if table.has_source else []),
             signed_percent(line.gap),
             f"{means['n_params']:,.0f}" if means.get("n_params") is not None else "",
             number(means.get("train_seconds"), 1),

@@ -1,9 +1,9 @@
-"""What a run said about each sample, from its predictions file."""
+"""What the runs of a table said about each test sample, from their predictions files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,32 @@ from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
 
+Floats = NDArray[np.float32]
+# Method -> seed -> what that run said.
+TableSamples = dict[str, dict[int, "Samples"]]
+
 
 @dataclass(frozen=True)
 class Samples:
-    """Test samples in the order of their ids. ids: (N,); is_right: (N,), whether the likeliest class is the target."""
+    """N test samples in the order of their ids.
+
+    target: (N,). truth: (N,), the true composition by name, None where it is not known of every sample. is_right: (N,),
+    whether the likeliest class is the target; confidence: (N,), its probability. components: names of the parts a
+    method predicts from, empty where it has none; gate: (N, K), their weights, None where they are not weighed.
+    info: what an estimator of information says, (N,) nats by composition.
+    """
 
     ids: tuple[str, ...]
+    target: NDArray[np.int64]
+    truth: NDArray[np.str_] | None
     is_right: NDArray[np.bool_]
+    confidence: Floats
+    components: tuple[str, ...] = ()
+    gate: Floats | None = None
+    info: Mapping[str, Floats] | None = None
 
 
-@cache
-def test_samples(path: Path, run: str) -> Samples:
+def read_samples(path: Path, run: str) -> Samples:
     """Reads a run's ``predictions.parquet``. Raises UserError where it is damaged or holds no test probabilities."""
     from pyarrow import ArrowException
 
@@ -35,19 +50,67 @@ def test_samples(path: Path, run: str) -> Samples:
 def _read(path: Path) -> Samples:
     from pyarrow import parquet
 
-    schema = parquet.read_schema(path)
-    columns = sorted((name for name in schema.names if name.startswith("prob_")), key=lambda name: int(name[5:]))
-    table = parquet.read_table(path, columns=["id", "split", "target", *columns])
+    names = parquet.read_schema(path).names
+    classes = sorted((name for name in names if name.startswith("prob_")), key=lambda name: int(name[5:]))
+    gates = [name for name in names if name.startswith("gate_")]
+    infos = [name for name in names if name.startswith("info_")]
+    known = ["truth"] if "truth" in names else []
+    table = parquet.read_table(path, columns=["id", "split", "target", *known, *classes, *gates, *infos])
     is_test = np.asarray(table["split"].to_pylist()) == "test"
-    if not columns or not is_test.any():
+    if not classes or not is_test.any():
         raise ValueError("no probabilities of test samples")
-    probabilities = np.stack([table[name].to_numpy() for name in columns], axis=1)[is_test]
     ids = np.asarray(table["id"].to_pylist())[is_test]
     order = np.argsort(ids, kind="stable")
-    is_right = probabilities.argmax(axis=1) == table["target"].to_numpy()[is_test]
-    return Samples(tuple(ids[order].tolist()), is_right[order])
+
+    def columns(wanted: list[str]) -> Floats:
+        return np.stack([table[name].to_numpy() for name in wanted], axis=1)[is_test][order].astype(np.float32)
+
+    probabilities = columns(classes)
+    target = table["target"].to_numpy()[is_test][order]
+    truth = [name for name, chosen in zip(table["truth"].to_pylist(), is_test, strict=True) if chosen] if known else []
+    return Samples(
+        tuple(ids[order].tolist()),
+        target,
+        np.asarray(truth)[order] if known and None not in truth else None,
+        probabilities.argmax(axis=1) == target,
+        probabilities.max(axis=1),
+        components=tuple(name.removeprefix("gate_") for name in gates) or _ungated(names),
+        gate=columns(gates) if gates else None,
+        info={name.removeprefix("info_"): columns([name])[:, 0] for name in infos} if infos else None,
+    )
 
 
-def same_samples(samples: list[Samples]) -> bool:
-    """Whether all hold the same test samples."""
-    return all(other.ids == samples[0].ids for other in samples)
+def _ungated(names: list[str]) -> tuple[str, ...]:
+    """Components that predict but are not weighed, from columns logit_<component>_<class>."""
+    found = [name.removeprefix("logit_").rpartition("_")[0] for name in names if name.startswith("logit_")]
+    return tuple(dict.fromkeys(found))
+
+
+def same_samples(samples: TableSamples) -> TableSamples:
+    """The same runs, sharing one copy of ids, targets and truth.
+
+    Raises UserError where two runs hold different test samples: what they say cannot be compared.
+    """
+    runs = [(method, seed, one) for method, by_seed in samples.items() for seed, one in by_seed.items()]
+    shared: TableSamples = {method: {} for method in samples}
+    for method, seed, one in runs:
+        name, first_seed, first = runs[0]
+        difference = _difference(one, first)
+        if difference:
+            raise UserError(
+                f"{name} (seed {first_seed}) and {method} (seed {seed}) hold different test samples ({difference} "
+                "differ); run the suite again on one version of the data"
+            )
+        shared[method][seed] = replace(one, ids=first.ids, target=first.target, truth=first.truth)
+    return shared
+
+
+def _difference(one: Samples, other: Samples) -> str | None:
+    if one.ids != other.ids:
+        return "ids"
+    if not np.array_equal(one.target, other.target):
+        return "targets"
+    if (one.truth is None) != (other.truth is None):
+        return "true compositions"
+    is_same = one.truth is None or other.truth is None or np.array_equal(one.truth, other.truth)
+    return None if is_same else "true compositions"

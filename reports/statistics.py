@@ -61,3 +61,19 @@ def synergy_indicator(is_right: NDArray[np.bool_], unimodal: Sequence[NDArray[np
     is_right: (N,); unimodal: one (N,) per modality, at least one, same samples in the same order.
     """
     return float(np.mean(is_right & ~np.logical_or.reduce(unimodal)))
+
+
+def entropy(gate: NDArray[np.float32]) -> float:
+    """Mean entropy in bits of the rows of (N, K), each a distribution."""
+    weights = gate.astype(np.float64)
+    terms = np.log2(weights, out=np.zeros_like(weights), where=weights > 0)
+    return float(-(weights * terms).sum(axis=1).mean())
+
+
+def rank_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
+    """Spearman's correlation of (N,) and (N,); None where one of them is constant."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(spearmanr(one, other).statistic)

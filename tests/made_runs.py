@@ -113,15 +113,37 @@ def put(
                 files[record.key].to_parquet(folder / record.key / PREDICTIONS)
 
 
-def predictions(probabilities: Sequence[Sequence[float]], target: Sequence[int], split: str = "test") -> pd.DataFrame:
-    """Per-sample predictions as a run leaves them. probabilities (N, C), target (N,)."""
+def predictions(
+    probabilities: Sequence[Sequence[float]],
+    target: Sequence[int],
+    split: str = "test",
+    *,
+    truth: Sequence[str] | None = None,
+    gate: Mapping[str, Sequence[float]] | None = None,
+    info: Mapping[str, Sequence[float]] | None = None,
+) -> pd.DataFrame:
+    """Per-sample predictions as a run leaves them. probabilities (N, C), target (N,), truth (N,) names.
+
+    gate, info: (N,) of each component, of each composition.
+    """
     n = len(target)
     frame = pd.DataFrame({"id": [f"s{i}" for i in range(n)], "group": ["g"] * n, "split": [split] * n})
     frame["target"] = np.asarray(target, dtype=np.int64)
-    frame["truth"] = None
+    frame["truth"] = None if truth is None else list(truth)
     for column, values in enumerate(np.asarray(probabilities, dtype=np.float32).T):
         frame[f"prob_{column}"] = values
+    for component in gate or {}:
+        for column in range(np.shape(probabilities)[1]):
+            frame[f"logit_{component}_{column}"] = np.float32(0)
+    for kind, parts in (("gate", gate or {}), ("info", info or {})):
+        for name, values in parts.items():
+            frame[f"{kind}_{name}"] = np.asarray(values, dtype=np.float32)
     return frame
+
+
+def answers(is_right: Sequence[int]) -> list[list[float]]:
+    """Probabilities of two classes for samples of class 1; 0.8 for the class that is answered."""
+    return [[0.2, 0.8] if right else [0.8, 0.2] for right in is_right]
 
 
 def bytes_under(folder: Path) -> dict[str, bytes]:
@@ -190,9 +212,13 @@ def three_methods() -> tuple[list[RunRecord], dict[str, Any]]:
     for method, by_seed in right.items():
         for seed, hits in enumerate(by_seed):
             record = made_record(method, seed)
-            probabilities = [[0.2, 0.8] if i in hits else [0.8, 0.2] for i in range(4)]
-            frame = predictions(probabilities, [1, 1, 1, 1])
+            frame = predictions(answers([i in hits for i in range(4)]), [1, 1, 1, 1])
             frame.loc[4] = {**frame.loc[0].to_dict(), "split": "valid", "target": 0}
             records.append(record)
             files[record.key] = frame.iloc[::-1] if method == "joint" else frame
     return records, files
+
+
+def on(dataset: str, *records: RunRecord) -> list[RunRecord]:
+    """The same runs on another dataset."""
+    return [replace(record, dataset=dataset, group=made_group(record.method, dataset)) for record in records]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import run, suite
+from benchmarks import registry, run, suite
 from benchmarks.__main__ import main
+from benchmarks.errors import UserError
+from dmil.data import Splits
 
 
 @pytest.fixture
@@ -95,6 +97,42 @@ def test_bad_suite(
     (tmp_path / "mine.yaml").write_text(text)
     monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
     assert message in error_of(("--suite", "mine", "--dataset", "digits"), capsys)
+    assert not results.exists()
+
+
+def test_missing_data_of_one_dataset_stops_a_suite_before_anything_is_trained(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "methods: [joint]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {digits: , mosi: }\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+
+    def load_dataset(name: str) -> Splits:
+        if name == "mosi":
+            raise UserError("dataset mosi: labels.csv is missing")
+        return registry.load_dataset(name)
+
+    monkeypatch.setattr(run, "load_dataset", load_dataset)
+    assert "dataset mosi: labels.csv is missing" in error_of(("--suite", "mine"), capsys)
+    assert not results.exists()
+
+
+def test_a_fault_in_the_settings_of_a_later_dataset_is_found_before_data_is_read(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "methods: [joint]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {mosi: , digits: {budget: {epochs: 0}}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+    monkeypatch.delattr(run, "load_dataset")
+    assert "`epochs >= 1` must hold" in error_of(("--suite", "mine"), capsys)
+    assert not results.exists()
+
+
+def test_a_method_without_a_representation_has_no_row_out_of_distribution(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = error_of(("--suite", "ood", "--dataset", "digits", "--methods", "joint,constant"), capsys)
+    assert "constant has none; leave it out of the methods" in message
     assert not results.exists()
 
 

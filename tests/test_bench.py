@@ -160,6 +160,23 @@ def test_other_members_make_another_table(checkout: Checkout) -> None:
     assert table["n_params"].to_dict()["ensemble"] == 2 * table["n_params"].to_dict()["unimodal_left"]
 
 
+def test_a_suite_runs_on_its_datasets_one_after_another(checkout: Checkout) -> None:
+    suite = "base: leaderboard\nmethods: [joint, constant]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {digits: , %s: }\n"
+    (checkout.folder / "benchmarks/suites/mine.yaml").write_text(suite % "interactions-s-n100")
+    first = checkout.bench("--suite", "mine", "--set", "joint.lr=1e9", status=1)
+    lines = first.splitlines()
+    assert [line for line in lines if " of 2)" in line] == ["digits (1 of 2)", "interactions-s-n100 (2 of 2)"]
+    assert "2 datasets: 4 of 4 runs trained, 0 were there already" in first
+    assert lines[-1] == "failed runs: digits (1)"
+    again = checkout.bench("--suite", "mine")
+    assert "2 datasets: 2 of 4 runs trained, 2 were there already" in again
+    assert "failed" not in again
+    stored = "select t.value, count(*) from tags t join tags k using (run_uuid) where t.key = '%s' and k.key = 'key' %s"
+    one_table = "and k.run_uuid in (select run_uuid from runs where status = 'FINISHED') group by t.value"
+    assert checkout.query(stored % ("suite", one_table)) == [("mine", 5)]
+    assert checkout.query(stored % ("dataset", one_table)) == [("digits", 2), ("interactions-s-n100", 3)]
+
+
 def test_a_seed_with_its_own_settings_stays_out_of_the_plain_row(checkout: Checkout) -> None:
     checkout.bench(*SMALL, "--methods", "joint")
     plain = checkout.numbers()

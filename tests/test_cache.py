@@ -119,6 +119,10 @@ def test_every_helper_counts_for_the_key() -> None:
     assert {path.name for path in cache._with_helpers(Path(str(mosi.__file__)))} == {
         *("mosi.py", "_mosi.py", "_assemble.py", "_files.py", "_download.py", "_minilm.py", "_store.py")
     }
+    variant = import_module("benchmarks.datasets.interactions").variant("interactions-r")
+    assert {path.name for path in cache._with_helpers(Path(variant.__file__))} == {
+        *("interactions.py", "_mixture.py", "_mixture_names.py", "_mixture_draw.py", "_mixture_exact.py")
+    }
 
 
 @pytest.fixture

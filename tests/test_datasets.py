@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 from benchmarks import registry
 from benchmarks.errors import UserError
+from benchmarks.listing import listing
 from dmil.data import Split, Splits, Task
 
 Require = Callable[[Path], Path]
@@ -25,11 +26,13 @@ files = import_module("benchmarks.datasets._files")
 utd_mhad = import_module("benchmarks.datasets.utd_mhad")
 
 
-def loader(name: str) -> ModuleType:
-    return import_module(f"benchmarks.datasets.{registry.DATASETS[name]}")
+def loader(name: str) -> Any:
+    if name in registry.DATASETS:
+        return import_module(f"benchmarks.datasets.{registry.DATASETS[name]}")
+    return registry.family(name.partition("-")[0]).variant(name)
 
 
-@pytest.fixture(params=registry.DATASETS)
+@pytest.fixture(params=[*registry.names(), "interactions-mixed-3m-c4-n500-unequal"])
 def name(request: pytest.FixtureRequest, data_root: Path) -> str:
     """Each dataset whose raw files are there."""
     dataset: str = request.param
@@ -250,14 +253,24 @@ def test_digits_halves_make_the_image() -> None:
     assert float(correlation[0, 1]) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("wrong", "hint"), [("mosy", "did you mean 'mosi'"), ("interaction", "'interactions'")])
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [("mosy", "did you mean 'mosi'"), ("interaction", "'interactions'"), ("interactons-r", "'interactions-r'")],
+)
 def test_an_unknown_name_gets_a_suggestion(wrong: str, hint: str) -> None:
     for ask in (registry.load_dataset, registry.prepare, registry.status):
         with pytest.raises(UserError, match=hint) as error:
             ask(wrong)
-        assert all(name in str(error.value) for name in registry.DATASETS)
+        assert all(name in str(error.value) for name in (*registry.FAMILIES, *registry.DATASETS))
     with pytest.raises(UserError, match="unknown dataset 'xyz': known: interactions, digits"):
         registry.load_dataset("xyz")
+
+
+def test_the_list_shows_every_dataset_and_how_to_name_more(data_root: Path) -> None:
+    text = listing()
+    for name in registry.names():
+        assert f"\n  {name} " in text
+    assert f"\n  any {registry.family('interactions').GRAMMAR}\n" in text
 
 
 def test_the_registry_is_cheap_to_import(root: Path) -> None:

@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from benchmarks.registry import DEFAULT_DATASET
+
 TARGETS = ["help", "setup", "lint", "test", "test-all", "data", "bench", "report", "ui", "sync", "speed", "clean"]
 VARIABLES = ["DATASET", "SUITE", "METHODS", "SEEDS", "EPOCHS", "TRIALS", "TUNED", "DEVICE", "DATA"]
 READY = ".venv/.complete"
@@ -78,8 +80,15 @@ def test_bench_passes_what_was_given_even_zero(root: Path) -> None:
 
 
 def test_variables_that_are_empty_are_not_passed(root: Path) -> None:
-    assert "-m benchmarks run --dataset 'interactions' ;" in planned(root, "bench", "SEEDS=", "SUITE=")
+    assert f"-m benchmarks run --dataset '{DEFAULT_DATASET}' ;" in planned(root, "bench", "SEEDS=", "SUITE=")
     assert planned(root, "report").endswith("-m reports")
+
+
+def test_a_suite_without_a_dataset_runs_on_all_of_its_datasets(root: Path) -> None:
+    run = planned(root, "bench", "SUITE=deficits")
+    assert "-m benchmarks run --suite 'deficits' ;" in run
+    assert "-m reports --suite 'deficits' --allow-unreachable" in run
+    assert "-m reports --dataset 'mosi' --suite 'deficits'" in planned(root, "bench", "SUITE=deficits", "DATASET=mosi")
 
 
 @pytest.mark.parametrize("variable", ["TRIALS", "TUNED"])

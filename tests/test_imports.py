@@ -35,7 +35,15 @@ RULES = {
     "benchmarks": Rule(ours=("dmil",)),
     "sweeps": Rule(ours=("benchmarks", "dmil")),
     "reports": Rule(
-        ours=("benchmarks.tracking", "benchmarks.record", "benchmarks.errors", "benchmarks.outbox"), never=("torch",)
+        ours=(
+            "benchmarks.errors",
+            "benchmarks.outbox",
+            "benchmarks.record",
+            "benchmarks.registry",
+            "benchmarks.suite",
+            "benchmarks.tracking",
+        ),
+        never=("torch",),
     ),
     "tests": Rule(ours=("benchmarks", "dmil", "reports", "sweeps")),
 }

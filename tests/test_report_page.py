@@ -15,9 +15,9 @@ import pytest
 
 from reports.__main__ import main
 from reports.figures import axis_for, curve, dots
-from reports.leaderboard import signed_percent
 from reports.page import to_html
 from reports.table import build_tables
+from reports.text import signed_percent
 from tests.made_runs import Pair, bytes_under, deliver, failed_record, made_tracking, three, three_methods
 
 
@@ -33,7 +33,7 @@ def test_the_same_store_gives_the_same_bytes_without_the_outbox(pair: Pair, tmp_
         assert main(["--dataset", "toy", "--out", str(tmp_path / name)]) == 0
         shutil.rmtree(tmp_path / "outbox", ignore_errors=True)
     first = bytes_under(tmp_path / "first")
-    assert set(first) == {"toy/leaderboard.csv", "toy/leaderboard.md", "toy/index.html"}
+    assert set(first) == {"small/toy/leaderboard.csv", "small/toy/leaderboard.md", "small/toy/index.html"}
     assert first == bytes_under(tmp_path / "second")
 
 
@@ -73,13 +73,13 @@ def test_page_shows_where_one_seed_has_settings_of_its_own(pair: Pair) -> None:
 def test_markdown_names_warning_and_holes(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deliver(pair, *three("joint", 0.6, 0.7, 0.8), failed_record("dmil", 0, "boom"), card={"warning": "void"})
     assert main(["--out", str(tmp_path / "out")]) == 0
-    text = (tmp_path / "out" / "toy" / "leaderboard.md").read_text()
+    text = (tmp_path / "out" / "small" / "toy" / "leaderboard.md").read_text()
     assert "> **Warning.** void" in text
     assert "| 1 | joint | 70.0 ± 10.0 | 45.2 to 94.8 | 0.500 |  | 80.0 | 3/3 | complete |" in text
     assert "- `dmil` seed 0: boom" in text
     printed = capsys.readouterr().out
     assert "70.0 ± 10.0" in printed
-    assert str(tmp_path / "out" / "toy" / "index.html") in printed
+    assert str(tmp_path / "out" / "small" / "toy" / "index.html") in printed
 
 
 def test_unknown_dataset_is_one_line_and_status_2(
@@ -227,7 +227,7 @@ def test_a_reader_that_leaves_gets_no_traceback(
         process.stdout.close()
         message = process.stderr.read()
     assert (process.returncode, message) == (1, "")
-    assert (tmp_path / "out" / "toy" / "index.html").exists()
+    assert (tmp_path / "out" / "small" / "toy" / "index.html").exists()
 
 
 def test_differences_carry_their_sign() -> None:

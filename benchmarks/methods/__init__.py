@@ -13,6 +13,7 @@ from benchmarks.methods.late_fusion import LateFusion, LateFusionLearned
 from benchmarks.methods.unimodal import Unimodal
 from dmil.method import Method
 from dmil.model import Dmil, DmilCd, DmilFc, DmilId
+from dmil.pid import DmilPid, DmilPidEven, DmilPidFree, DmilPidLate, DmilPidMlpGate, DmilPidNoisy
 
 METHODS: dict[str, type[Method]] = {
     "constant": Constant,
@@ -26,6 +27,12 @@ METHODS: dict[str, type[Method]] = {
     "dmil_fc": DmilFc,
     "dmil_id": DmilId,
     "dmil_cd": DmilCd,
+    "dmil_pid": DmilPid,
+    "dmil_pid_free": DmilPidFree,
+    "dmil_pid_even": DmilPidEven,
+    "dmil_pid_mlpgate": DmilPidMlpGate,
+    "dmil_pid_late": DmilPidLate,
+    "dmil_pid_noisy": DmilPidNoisy,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ class Constant(Method):
     beating a majority class that changed between training and test.
     """
 
+    has_representation: ClassVar[bool] = False
     answer: Tensor
 
     def __init__(self, settings: Any, dims: Mapping[str, int], task: Task) -> None:

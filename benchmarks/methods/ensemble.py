@@ -45,8 +45,10 @@ class Ensemble(Method):
         return ()
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Output:
-        components = torch.stack([member(inputs).logits for member in self.members], -3)
+        outputs = [member(inputs) for member in self.members]
+        components = torch.stack([output.logits for output in outputs], -3)
+        read = None if self.training else torch.cat([output.representation for output in outputs], -1)
         if self.task.kind == "regression":
-            return Output(components.mean(-3), components)
+            return Output(components.mean(-3), components, representation=read)
         mean = components.log_softmax(-1).logsumexp(-3) - math.log(len(self.members))
-        return Output(mean, components)
+        return Output(mean, components, representation=read)

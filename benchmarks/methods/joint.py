@@ -28,7 +28,8 @@ class Joint(Method):
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Output:
-        return Output(self.head(torch.cat(self.encoders(inputs), -1)))
+        features = self.head.features(torch.cat(self.encoders(inputs), -1))
+        return Output(self.head[-1](features), representation=None if self.training else features)
 
 
 class JointMlp(Joint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,11 @@ class LateFusion(Method):
         return tuple(f"M_{m}" for m in self.modalities)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Output:
-        encoded = zip(self.heads, self.encoders(inputs), strict=True)
-        components = torch.stack([head(z) for head, z in encoded], -3)
-        return Output(self.combine(components), components)
+        heads: list[Any] = list(self.heads)
+        features = [head.features(z) for head, z in zip(heads, self.encoders(inputs), strict=True)]
+        components = torch.stack([head[-1](x) for head, x in zip(heads, features, strict=True)], -3)
+        read = None if self.training else torch.cat(features, -1)
+        return Output(self.combine(components), components, representation=read)
 
     def combine(self, components: Tensor) -> Tensor:
         """(..., M, B, C) to (..., B, C)."""

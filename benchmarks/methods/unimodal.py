@@ -24,4 +24,4 @@ class Unimodal(Method):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Output:
         (z,) = self.encoders(inputs)
-        return Output(self.head(z))
+        return Output(self.head(z), representation=None if self.training else z)

@@ -1,0 +1,1 @@
+"""Which information a representation holds: decompositions, their estimators, and linear probes."""

@@ -1,0 +1,141 @@
+"""One line of a leaderboard: a method with its seeds, complete or with its holes named."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+
+from benchmarks.record import Row, SeedRun
+from reports.statistics import Summary, mean_or_none, summarise
+
+FLOOR = "constant"
+LIMIT = "bayes_limit"
+ESTIMATOR = "lsmi"
+COMPLETE = "complete"
+CONVENTIONAL = ("ensemble", "joint", "joint_mlp", "late_fusion", "late_fusion_learned")
+SOURCE = "source/valid_acc"
+# Term of the theorem -> how it is written.
+THEOREM = {
+    "i_zy_given_c": "E_c[I(Z;Y|c)]",
+    "h_c_given_z": "H(C|Z)",
+    "i_yc": "I(Y;C)",
+    "bound": "bound",
+    "i_zy": "I(Z;Y)",
+}
+AVERAGED = (
+    "test/macro_f1",
+    "test/nll",
+    "test/ece",
+    "valid/acc",
+    "valid/macro_f1",
+    "n_params",
+    "train_seconds",
+    "peak_memory_mb",
+    SOURCE,
+    *(f"test/theorem_{term}" for term in THEOREM),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line. status: complete, incomplete (a seed has no run yet), failed (a seed failed) or limit.
+
+    test_acc, means and synergy are None, or empty, unless every seed is there: nothing is averaged over a hole.
+    reasons: why a line is not complete, one text per seed. rank counts complete lines from 1, floor and estimator
+    left out.
+    """
+
+    method: str
+    status: str
+    n_seeds: int
+    n_failed: int
+    test_acc: Summary | None
+    means: dict[str, float | None] = field(default_factory=dict)
+    synergy: float | None = None
+    reasons: tuple[str, ...] = ()
+    row: Row | None = None
+    rank: int | None = None
+
+    @property
+    def is_unimodal(self) -> bool:
+        return self.method.startswith("unimodal_")
+
+    @property
+    def is_conventional(self) -> bool:
+        return self.method in CONVENTIONAL or self.is_unimodal
+
+    @property
+    def is_dmil(self) -> bool:
+        return self.method == "dmil" or self.method.startswith("dmil_")
+
+    @property
+    def is_floor(self) -> bool:
+        return self.method == FLOOR
+
+    @property
+    def is_estimator(self) -> bool:
+        return self.method == ESTIMATOR
+
+    @property
+    def is_competitor(self) -> bool:
+        return not self.is_floor and not self.is_estimator
+
+    @property
+    def gap(self) -> float | None:
+        """Validation minus test accuracy."""
+        valid = self.means.get("valid/acc")
+        return None if valid is None or self.test_acc is None or self.is_floor else valid - self.test_acc.mean
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval where there are seeds enough to show one."""
+        return self.test_acc.shown if self.test_acc else None
+
+    @property
+    def overrides(self) -> list[str]:
+        """What the row's plan set by hand for it, for its kind or for all rows."""
+        names = {"all", self.method, "unimodal" if self.is_unimodal else self.method}
+        return [text for text in self.row.overrides if re.split("[.@]", text)[0] in names] if self.row else []
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Test accuracy of each seed that has one, by seed, whatever the status of the line."""
+        return {run.seed: run.metrics["test/acc"] for run in self.row.runs if not problem_of(run)} if self.row else {}
+
+    @property
+    def seed_accuracies(self) -> list[float]:
+        return list(self.by_seed.values())
+
+
+def problem_of(run: SeedRun) -> str | None:
+    """Why a seed does not count, None where it does."""
+    if run.status == "missing":
+        return f"seed {run.seed}: no run yet"
+    if run.status == "failed":
+        return f"seed {run.seed}: {run.error or 'failed without a reason'}"
+    accuracy = run.metrics.get("test/acc", math.nan)
+    return None if math.isfinite(accuracy) else f"seed {run.seed}: test/acc is not finite ({accuracy})"
+
+
+def line_of(row: Row) -> Line:
+    """The line of one method; nothing but its status and reasons where a seed is missing or failed."""
+    reasons = tuple(problem for run in row.runs if (problem := problem_of(run)))
+    n_missing = sum(run.status == "missing" for run in row.runs)
+    n_failed = len(reasons) - n_missing
+    n_seeds = len(row.runs) - len(reasons)
+    if reasons:
+        status = "failed" if n_failed else "incomplete"
+        return Line(row.method, status, n_seeds, n_failed, None, reasons=reasons, row=row)
+    means = {name: mean_or_none([run.metrics.get(name) for run in row.runs]) for name in AVERAGED}
+    accuracies = summarise([run.metrics["test/acc"] for run in row.runs])
+    if row.method == FLOOR:
+        accuracies = replace(accuracies, low=None, high=None)
+    return Line(row.method, COMPLETE, n_seeds, 0, accuracies, means=means, row=row)
+
+
+def paired(one: Line, other: Line) -> Summary | None:
+    """Test accuracy of one line minus another's over the seeds both have; None where they share none."""
+    others = other.by_seed
+    differences = [accuracy - others[seed] for seed, accuracy in one.by_seed.items() if seed in others]
+    return summarise(differences) if differences else None

@@ -1,0 +1,59 @@
+"""Numbers and lines of a table as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reports.line import Line
+from reports.statistics import Summary
+
+
+def percent(value: float | None) -> str:
+    """A share as percent with one decimal, empty where unknown."""
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def signed_percent(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return signed(None if value is None else 100 * value, 1)
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """With its sign, but for what rounds to zero."""
+    if value is None:
+        return ""
+    rounded = round(value, decimals)
+    return f"{rounded:+.{decimals}f}".replace("-", "−") if rounded else f"{0:.{decimals}f}"
+
+
+def number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def spread(found: Summary | None, line: Line) -> str:
+    """Mean ± standard deviation in percent; the floor has no spread."""
+    if found is None or found.std is None or line.is_floor:
+        return percent(found.mean) if found else ""
+    return f"{percent(found.mean)} ± {percent(found.std)}"
+
+
+def limits(found: Summary) -> str:
+    """The interval in percent."""
+    return f"{percent(found.shown[0])} to {percent(found.shown[1])}" if found.shown else "too few seeds"
+
+
+def signed_limits(found: Summary) -> str:
+    """The interval of a difference in points."""
+    return " to ".join(map(signed_percent, found.shown)) if found.shown else "too few seeds"
+
+
+def shown_status(line: Line) -> str:
+    if not line.test_acc:
+        return line.status
+    return "floor" if line.is_floor else "estimator" if line.is_estimator else line.status
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown, line by line."""
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
