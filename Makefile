@@ -6,7 +6,7 @@ flags = $(foreach v,$(1),$(if $($(v)),--$(shell echo $(v) | tr A-Z a-z) '$($(v))
 .PHONY: help setup lint test test-all data bench report ui sync speed clean
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18; echo; sed -n 's/^#= \?/  /p' Makefile
-#= DATASET=mosi  SUITE=name  METHODS=dmil,joint  SEEDS=5  EPOCHS=50  DEVICE=auto|cpu|cuda
+#= DATASET=mosi  SUITE=name  METHODS=dmil,joint  SEEDS=5  EPOCHS=50  DEVICE=auto|cpu|cuda  JOBS=n at a time
 #= TRIALS=n  TUNED=name   the hyper-parameter search; refused until this version has one
 #= DATA=folder            raw files; default $DMIL_DATA, else ./data
 #= PYTHON=path            creates .venv; default python3.11, python3.12 or python3, 3.11 at least
@@ -24,7 +24,7 @@ data: $(READY) ## fetch, verify and prepare DATASET
 	$(PY) -m benchmarks data $(call flags,DATASET)
 bench: DATASET ?= $(if $(SUITE),,interactions-mixed)
 bench: $(READY) ## train METHODS on DATASET (default interactions-mixed; if only SUITE is named: on all of it), then report
-	@$(PY) -m benchmarks run $(call flags,DATASET SUITE METHODS SEEDS EPOCHS DEVICE TRIALS TUNED); run=$$?; [ $$run -le 1 ] || \
+	@$(PY) -m benchmarks run $(call flags,DATASET SUITE METHODS SEEDS EPOCHS DEVICE JOBS TRIALS TUNED); run=$$?; [ $$run -le 1 ] || \
 	exit $$run; $(PY) -m reports $(call flags,DATASET SUITE) --allow-unreachable || exit $$((run ? run : $$?)); exit $$run
 report: $(READY) ## write reports/out from the tracked runs
 	$(PY) -m reports $(call flags,DATASET SUITE)

@@ -14,7 +14,9 @@ from benchmarks.suite import DEFAULT_SUITE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
+    options.given = arguments
     if getattr(options, "data", None):
         os.environ["DMIL_DATA"] = options.data
     try:
@@ -45,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD[@SEED].SETTING=VALUE",
         help="change a setting, for example dmil.alignment=0.5, all.width=128 or joint@3.lr=1e-2",
     )
+    run.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="datasets of a suite that run side by side (default: one per core, one on a GPU)",
+    )
     run.set_defaults(command=_run)
     show = commands.add_parser("list", help="datasets (and whether their files are present), suites and methods")
     show.set_defaults(command=_list)
@@ -59,20 +67,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from benchmarks.run import Options, run
+    from benchmarks.parallel import default_jobs, run_side_by_side
+    from benchmarks.run import Options, make_benches, run_benches
+    from benchmarks.store import RESULTS
 
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"--jobs takes a whole number of 1 or more, but got {options.jobs}")
     methods = None if options.methods is None else tuple(filter(None, map(str.strip, options.methods.split(","))))
-    return run(
-        Options(
-            dataset=options.dataset,
-            suite=options.suite,
-            methods=methods,
-            seeds=options.seeds,
-            epochs=options.epochs,
-            device=options.device,
-            assignments=tuple(options.settings),
-        )
+    asked = Options(
+        dataset=options.dataset,
+        suite=options.suite,
+        methods=methods,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        device=options.device,
+        assignments=tuple(options.settings),
     )
+    benches = make_benches(asked, RESULTS)
+    jobs = min(len(benches), options.jobs or default_jobs(len(benches), benches[0].device))
+    if jobs == 1:
+        return run_benches(benches)
+    return run_side_by_side([bench.plan.dataset for bench in benches], options.given, jobs)
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks import predictions
 from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
+from benchmarks.methods.lsmi import Lsmi, fit_lsmi
 from benchmarks.methods.unimodal import Unimodal
 from benchmarks.plan import Spec
 from benchmarks.provenance import tags
@@ -23,6 +24,7 @@ from benchmarks.record import CHECKPOINT, PREDICTIONS, RunRecord
 from benchmarks.transfer import Transfer, probe
 from dmil import metrics
 from dmil.data import Split, Splits, Task
+from dmil.interactions.theorem import theorem_terms
 from dmil.method import Method, Output
 from dmil.selection import Budget
 from dmil.settings import shared_settings
@@ -66,9 +68,35 @@ def _fit_or_fail(
         budget = Budget(**stack[0].content["budget"])
         return fit(method, train, valid, task, replicas=replicas, budget=budget, on_epoch=on_epoch, device=device)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        nothing = Method(stack[0].settings, train.dims, task)
-        return [FitResult(replica, nothing, "failed", reason) for replica in replicas]
+        return _failures(stack, train, task, error)
+
+
+def _failures(stack: Sequence[Spec], train: Split, task: Task, error: Exception) -> list[FitResult]:
+    """A failed result for every spec of a stack."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    nothing = Method(stack[0].settings, train.dims, task)
+    return [FitResult(Replica(spec.seed, spec.settings), nothing, "failed", reason) for spec in stack]
+
+
+def estimate(
+    specs: Sequence[Spec], train: Split, valid: Split, task: Task, *, device: str, on_epoch: OnEpoch | None = None
+) -> Iterator[list[Fitted]]:
+    """Trains the seeds of an estimator, like ``fit_specs``; it selects nothing, so ``valid`` is left alone."""
+    ordered = sorted(specs, key=lambda spec: (repr(spec.settings), spec.seed))
+    for _, group in groupby(ordered, key=lambda spec: repr(spec.settings)):
+        stack = list(group)
+        part = _only(train, stack[0].row.modalities)
+        epochs, seeds = stack[0].content["budget"]["epochs"], [spec.seed for spec in stack]
+        settings: Any = stack[0].settings
+        started = time.perf_counter()
+        try:
+            models = fit_lsmi(settings, part, task, seeds=seeds, epochs=epochs, device=device, on_epoch=on_epoch)
+            results = [FitResult(Replica(spec.seed), model) for spec, model in zip(stack, models, strict=True)]
+        except Exception as error:
+            results = _failures(stack, part, task, error)
+        for result in results:
+            result.seconds = (time.perf_counter() - started) / len(stack)
+        yield [Fitted(spec, result) for spec, result in zip(stack, results, strict=True)]
 
 
 def assemble(spec: Spec, train: Split, task: Task, find: FindCheckpoint) -> Fitted:
@@ -115,6 +143,8 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
         parts = _predictions(fitted, splits)
         for name, split, output in parts:
             values |= {f"{name}/{metric}": value for metric, value in scores(output.logits, split, splits.task).items()}
+        if spec.content.get("theorem"):
+            values |= _theorem(fitted, splits)
         values |= {"n_params": result.n_params, "best_epoch": result.best_epoch, "epochs_run": len(result.history)}
         predictions.write(folder / PREDICTIONS, parts, splits.card, result.method.component_names)
         state = {name: tensor.contiguous() for name, tensor in result.method.state_dict().items()}
@@ -152,10 +182,28 @@ def _predictions(fitted: Fitted, splits: Splits) -> list[tuple[str, Split, Outpu
     spec, method = fitted.spec, fitted.result.method
     parts = {name: _only(split, spec.row.modalities) for name, split in splits.parts().items()}
     if spec.transfer is None:
-        outputs = [predict(_judged(method, parts[name]), parts[name]) for name in ("valid", "test")]
+        outputs = [_predicted(method, parts[name]) for name in ("valid", "test")]
     else:
         outputs = probe(method, Splits(task=splits.task, card=splits.card, **parts))
     return [("valid", parts["valid"], outputs[0]), ("test", parts["test"], outputs[1])]
+
+
+def _theorem(fitted: Fitted, splits: Splits) -> dict[str, float]:
+    """Terms of DMIL's theorem on test samples, raw, in nats; nothing where compositions or features are unknown."""
+    split = _only(splits.test, fitted.spec.row.modalities)
+    if split.truth is None or not fitted.result.method.has_representation:
+        return {}
+    z = predict(fitted.result.method, split, representation=True).representation
+    assert z is not None, f"{fitted.spec.row.name} says that it has a representation"
+    n_compositions = len(splits.card.truth_names)
+    found = theorem_terms(z, split.target, split.truth, n_classes=splits.task.n_classes, n_compositions=n_compositions)
+    return {
+        "test/theorem_i_zy_given_c": found.information_given_composition,
+        "test/theorem_h_c_given_z": found.composition_entropy,
+        "test/theorem_i_yc": found.label_and_composition,
+        "test/theorem_bound": found.bound,
+        "test/theorem_i_zy": found.information,
+    }
 
 
 def _source_accuracy(fitted: Fitted, splits: Splits, transfer: Transfer) -> float:
@@ -163,6 +211,14 @@ def _source_accuracy(fitted: Fitted, splits: Splits, transfer: Transfer) -> floa
     _, valid, _ = transfer.source(splits)
     valid = _only(valid, fitted.spec.row.modalities)
     return metrics.accuracy(predict(fitted.result.method, valid).logits, valid.target)
+
+
+def _predicted(method: Method, split: Split) -> Output:
+    """A method's predictions, and of an estimator what it says of each sample."""
+    output = predict(_judged(method, split), split)
+    if isinstance(method, Lsmi):
+        output.extra |= method.information(split)
+    return output
 
 
 def _judged(method: Method, split: Split) -> Method:

@@ -8,7 +8,7 @@ from benchmarks.suite import suite_names
 
 def listing() -> str:
     """The whole list as text."""
-    from benchmarks.methods import METHODS
+    from benchmarks.methods import TABLE
 
     lines = [f"datasets (files below {data_root()}):"]
     for name in names():
@@ -16,7 +16,7 @@ def listing() -> str:
         lines.append(f"  {name:<20} {found}  [{found.title}]")
     lines += [f"  any {family(prefix).GRAMMAR}" for prefix in FAMILIES]
     lines += ["suites:", *(f"  {name}" for name in suite_names()), "methods:"]
-    for name, method in METHODS.items():
+    for name, method in TABLE.items():
         summary = (method.__doc__ or "").strip().splitlines()[0]
         lines.append(f"  {name:<20} {summary}")
     return "\n".join(lines)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.methods import METHODS, Row, check_names, rows
+from benchmarks.methods import TABLE, Row, check_names, left_out, rows
 from benchmarks.provenance import code_revision, torch_release
 from benchmarks.record import Plan, PlannedRow, content_hash
 from benchmarks.suite import SettingsTable, Suite
@@ -53,7 +54,7 @@ def check_suite(suite: Suite) -> Budget:
     if type(suite.seeds) is not int or suite.seeds < 1:
         raise UserError(f"the number of seeds must be a whole number of 1 or more, but got {suite.seeds!r}")
     if not suite.methods:
-        raise UserError(f"no method to run; known: {', '.join(METHODS)}")
+        raise UserError(f"no method to run; known: {', '.join(TABLE)}")
     check_names(suite.methods)
     if suite.transfer is not None and suite.theorem:
         raise UserError(f"suite {suite.name!r} asks for theorem and transfer, of which a dataset can have one")
@@ -65,7 +66,7 @@ def check_suite(suite: Suite) -> Budget:
             _override(who, Settings(), values)
         else:
             check_names([name])
-            _override(who, METHODS[_base(name)].Settings(), values)
+            _override(who, TABLE[_base(name)].Settings(), values)
     try:
         return Budget(**suite.budget)
     except (TypeError, ValueError) as error:
@@ -83,7 +84,7 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         "torch": torch_release(),
     }
     specs: list[Spec] = []
-    table = rows(suite.methods, tuple(splits.train.inputs))
+    table = rows(_fitting(suite, splits), tuple(splits.train.inputs))
     _check_targets(suite, table)
     card = splits.card
     if suite.theorem:
@@ -117,6 +118,22 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         code=code_revision(),
     )
     return plan, specs
+
+
+def _fitting(suite: Suite, splits: Splits) -> list[str]:
+    """The methods of a suite without the estimators that cannot take the dataset; a line says which and why.
+
+    Raises:
+        UserError: where none is left.
+    """
+    out = left_out(suite.methods, len(splits.train.inputs), splits.task)
+    kept = [name for name in suite.methods if name not in out]
+    reasons = "; ".join(out.values())
+    if not kept:
+        raise UserError(f"nothing to run on {suite.dataset}: {reasons}")
+    if out:
+        print(f"left out on {suite.dataset}: {reasons}", file=sys.stderr)
+    return kept
 
 
 def _spec(row: Row, seed: int, table: SettingsTable, common: dict[str, Any], earlier: Sequence[Spec]) -> Spec:

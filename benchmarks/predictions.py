@@ -15,7 +15,8 @@ def write(path: Path, parts: Sequence[tuple[str, Split, Output]], card: Card, co
     """One row per sample of every (split name, split, output).
 
     Columns: id, group, split, target, truth (name or null), prob_<class>, and where the method has components
-    logit_<component>_<class> and gate_<component>. A regression has ``prediction`` instead of prob.
+    logit_<component>_<class> and gate_<component>. A regression has ``prediction`` instead of prob. An estimator adds
+    info_<composition>, in nats, from ``Output.extra``.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -46,4 +47,5 @@ def _columns(name: str, split: Split, output: Output, card: Card, components: Se
             columns |= {f"logit_{component}_{k}": column.numpy() for k, column in enumerate(logits.unbind(-1))}
     if output.gate is not None:
         columns |= {f"gate_{c}": g.numpy() for c, g in zip(components, output.gate.float().unbind(-1), strict=True)}
+    columns |= {key: values.float().numpy() for key, values in output.extra.items() if key.startswith("info_")}
     return columns

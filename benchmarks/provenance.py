@@ -20,10 +20,10 @@ VERSIONED = ("torch", "mlflow", "pandas", "scikit-learn", "numpy")
 def code_revision(method: str | None = None) -> str:
     """Hash of the sources that decide a method's numbers: all of ``dmil/``, the files of the method and its bases, and
     the code that runs and evaluates them. A change there gives its runs new keys. Without a method: what all share."""
-    from benchmarks.methods import METHODS
+    from benchmarks.methods import TABLE
 
     files = {*(CHECKOUT / "dmil").rglob("*.py"), *(CHECKOUT / "benchmarks" / name for name in MEASURING)}
-    bases = METHODS[method].__mro__ if method else ()
+    bases = TABLE[method].__mro__ if method else ()
     files |= {Path(inspect.getfile(base)) for base in bases if base.__module__.startswith("benchmarks")}
     digest = hashlib.sha256()
     for path in sorted(files):

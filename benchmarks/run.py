@@ -49,8 +49,12 @@ def run(options: Options, *, results: Path = RESULTS) -> int:
     Raises:
         UserError: for bad input; nothing has been written then.
     """
+    return run_benches(make_benches(options, results))
+
+
+def run_benches(benches: Sequence[Bench]) -> int:
+    """One after another; returns 0, or 1 where a run failed."""
     started = time.perf_counter()
-    benches = make_benches(options, results)
     for number, bench in enumerate(benches, 1):
         bench.go(f"{bench.plan.dataset} ({number} of {len(benches)})" if len(benches) > 1 else "")
     _summary(benches, time.perf_counter() - started)
@@ -117,7 +121,7 @@ class Bench:
                 progress.finish(records)
 
     def _train(self, specs: Sequence[Spec], progress: Progress) -> list[RunRecord]:
-        from benchmarks.execute import assemble, evaluate, fit_specs, training_data
+        from benchmarks.execute import assemble, estimate, evaluate, fit_specs, training_data
 
         train, valid, task = training_data(specs[0], self.splits)
         records: list[RunRecord] = []
@@ -125,7 +129,8 @@ class Bench:
             stacks = iter([[assemble(spec, train, task, self._checkpoint) for spec in specs]])
         else:
             watch = progress.watch(specs[0].content["budget"]["epochs"], len(specs))
-            stacks = fit_specs(specs, train, valid, task, device=self.device, on_epoch=watch)
+            fit = estimate if specs[0].row.is_estimator else fit_specs
+            stacks = fit(specs, train, valid, task, device=self.device, on_epoch=watch)
         identity = {"suite": self.plan.suite, "protocol": self.plan.protocol}
         for stack in stacks:
             if specs[0].row.base != "ensemble":

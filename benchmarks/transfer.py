@@ -74,7 +74,7 @@ class Transfer:
         """The card of the dataset as it is used here."""
         learned, probed = (", ".join(map(str, side)) for side in (self.train_classes, self.probe_classes))
         rule = f"{card.split_rule}; representation learned on classes {learned}, linear probe on classes {probed}"
-        return replace(card, split_rule=rule, bayes_accuracy=None, bayes_attribution=None)
+        return replace(card, split_rule=rule, bayes_accuracy=None, bayes_attribution=None, bayes_accuracy_by_truth={})
 
 
 def probe(method: Method, target: Splits) -> list[Output]:

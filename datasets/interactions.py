@@ -71,6 +71,11 @@ class Variant:
             truth_names=mixture.truth_names,
             bayes_accuracy=best.accuracy,
             bayes_attribution=best.attribution,
+            bayes_accuracy_by_truth={
+                name: accuracy
+                for name, accuracy, weight in zip(mixture.truth_names, best.accuracies, mixture.weights, strict=True)
+                if weight
+            },
         )
 
     def prepare(self, root: Path) -> Splits:

@@ -82,7 +82,8 @@ class Card:
 
     ``warning`` is shown above every result on this dataset. ``bayes_accuracy`` is the best accuracy any
     method can have, ``bayes_attribution`` the best share of samples whose composition (``Split.truth``) can be told,
-    where the generator is known. ``checksums`` maps raw file names to their SHA-256.
+    ``bayes_accuracy_by_truth`` the accuracy of the Bayes classifier on each composition, where the generator is known.
+    ``checksums`` maps raw file names to their SHA-256.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Card:
     warning: str | None = None
     bayes_accuracy: float | None = None
     bayes_attribution: float | None = None
+    bayes_accuracy_by_truth: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -61,6 +61,12 @@ results = dmil.fit(
 )
 logits = dmil.predict(results[0].method, whole).logits
 assert logits.shape == (90, 3), logits.shape
+from dmil.interactions import LsmiSettings, Schedule, broja, fit_lsmi, theorem_terms
+
+short = LsmiSettings(discriminators=Schedule(1, 30), densities=Schedule(1, 30))
+fit_lsmi(x, x.flip(-1), target, 3, settings=short).estimate(x, x.flip(-1), target)
+theorem_terms(x, target, target, n_classes=3, n_compositions=3)
+assert abs(broja(torch.eye(3).unsqueeze(1) / 3).bits().u1 - 1.584963) < 1e-5
 assert find_spec("numpy") is None
 print(results[0].status, dmil.accuracy(logits, target))
 """

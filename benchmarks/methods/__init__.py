@@ -1,4 +1,4 @@
-"""The table of methods: visible name -> class. A method costs one file and one line here."""
+"""The tables of methods and estimators: visible name -> class. A method costs one file and one line here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
 from benchmarks.methods.joint import Joint, JointMlp
 from benchmarks.methods.late_fusion import LateFusion, LateFusionLearned
+from benchmarks.methods.lsmi import Lsmi, unfit
 from benchmarks.methods.unimodal import Unimodal
+from dmil.data import Task
 from dmil.method import Method
 from dmil.model import Dmil, DmilCd, DmilFc, DmilId
 from dmil.pid import DmilPid, DmilPidEven, DmilPidFree, DmilPidLate, DmilPidMlpGate, DmilPidNoisy
@@ -35,10 +37,14 @@ METHODS: dict[str, type[Method]] = {
     "dmil_pid_noisy": DmilPidNoisy,
 }
 
+# Rows that measure the data instead of competing: what they train is their own affair, not that of ``dmil.fit``.
+ESTIMATORS: dict[str, type[Method]] = {"lsmi": Lsmi}
+TABLE = METHODS | ESTIMATORS
+
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a leaderboard: a method on the modalities it sees. ``base`` is its name in ``METHODS``."""
+    """One row of a leaderboard: a method on the modalities it sees. ``base`` is its name in ``TABLE``."""
 
     name: str
     base: str
@@ -46,14 +52,18 @@ class Row:
 
     @property
     def method(self) -> type[Method]:
-        return METHODS[self.base]
+        return TABLE[self.base]
+
+    @property
+    def is_estimator(self) -> bool:
+        return self.base in ESTIMATORS
 
 
 def check_names(names: Iterable[str]) -> None:
     """Raises UserError for a name that no dataset could make valid."""
     for name in names:
-        if name not in METHODS and not name.startswith("unimodal_"):
-            raise UserError(f"unknown method {name!r}; {suggestion(name, METHODS)}")
+        if name not in TABLE and not name.startswith("unimodal_"):
+            raise UserError(f"unknown method {name!r}; {suggestion(name, TABLE)}")
 
 
 def rows(names: Sequence[str], modalities: Sequence[str]) -> list[Row]:
@@ -75,5 +85,11 @@ def rows(names: Sequence[str], modalities: Sequence[str]) -> list[Row]:
             wanted[name] = alone[name]
         elif name != "unimodal":
             wanted[name] = Row(name, name, tuple(modalities))
-    order = list(METHODS)
+    order = list(TABLE)
     return sorted(wanted.values(), key=lambda row: (order.index(row.base), tuple(modalities).index(row.modalities[0])))
+
+
+def left_out(names: Iterable[str], n_modalities: int, task: Task) -> dict[str, str]:
+    """Of these names the estimators that cannot take the task, with the reason."""
+    reasons = {name: unfit(n_modalities, task) for name in names if name in ESTIMATORS}
+    return {name: why for name, why in reasons.items() if why}

@@ -14,6 +14,8 @@ from dmil.interactions.probe import check_features, fit_probe
 from dmil.interactions.tables import entropy, mutual_information
 from dmil.seeds import generator
 
+L2 = (1e-3, 1e-2, 1e-1, 1.0)  # the last one for wide representations and rare compositions
+
 
 @dataclass(frozen=True)
 class TheoremTerms:
@@ -101,7 +103,7 @@ def _cross_entropy(z: Tensor, y: Tensor, first: Tensor, n_classes: int) -> float
     """Mean -log p(y | z) in nats, each half by a probe fitted on the other."""
     total = 0.0
     for half in (first, ~first):
-        probe = fit_probe(z[~half], y[~half], n_classes)
+        probe = fit_probe(z[~half], y[~half], n_classes, l2=L2)
         total += F.nll_loss(probe.log_prob(z[half]), y[half], reduction="sum").item()
     return total / len(y)
 

@@ -1,0 +1,49 @@
+"""Datasets side by side: every line with its dataset, every status counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as front
+from benchmarks import parallel
+
+
+def test_each_line_names_its_dataset_and_a_failure_counts(capfd: pytest.CaptureFixture[str]) -> None:
+    assert parallel.run_side_by_side(["nowhere", "nobody"], ["run"], 2) == 1
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert sorted(line.split()[0] for line in lines[:2]) == ["nobody", "nowhere"]
+    assert all("error: unknown dataset" in line for line in lines[:2])
+    assert lines[2].startswith("2 datasets, 2 at a time")
+    assert "nowhere (status 2), nobody (status 2)" in err
+
+
+def test_one_job_per_core_but_one_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "n_cores", lambda: 4)
+    assert [parallel.default_jobs(n, "cpu") for n in (1, 3, 9)] == [1, 3, 4]
+    assert parallel.default_jobs(9, "cuda") == 1
+
+
+def test_a_suite_of_several_datasets_runs_side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[list[str], list[str], int]] = []
+
+    def note(datasets: list[str], arguments: list[str], jobs: int) -> int:
+        asked.append((datasets, arguments, jobs))
+        return 0
+
+    monkeypatch.setattr(parallel, "run_side_by_side", note)
+    monkeypatch.setattr("benchmarks.store.RESULTS", tmp_path)
+    arguments = ["run", "--suite", "deficits", "--methods", "joint", "--seeds", "1", "--jobs", "2"]
+    assert front.main(arguments) == 0
+    ((datasets, given, jobs),) = asked
+    assert datasets[0] == "interactions-r"
+    assert len(datasets) == 11
+    assert (given, jobs) == (arguments, 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_job_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert front.main(["run", "--suite", "deficits", "--jobs", "0"]) == 2
+    assert "--jobs takes a whole number of 1 or more, but got 0" in capsys.readouterr().err
