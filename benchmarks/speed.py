@@ -123,18 +123,18 @@ def compare(name: str, problem: Problem, *, n_seeds: int, rounds: int) -> str:
     )
 
 
-def step_ratio(problem: Problem, *, n_seeds: int, rounds: int) -> str:
-    """Time of an epoch of ``dmil``, all of it in the last stage, over one of ``joint`` and ``joint_mlp``; stacked."""
-    whole = override(METHODS["dmil"].Settings(), {"intra_epochs": 0, "decomposition_epochs": 0})
+def step_ratio(name: str, problem: Problem, *, n_seeds: int, rounds: int) -> str:
+    """Time of an epoch of a DMIL, all of it in the last stage, over one of ``joint`` and ``joint_mlp``; stacked."""
+    whole = override(METHODS[name].Settings(), {"intra_epochs": 0, "decomposition_epochs": 0})
     pairs = []
     for _ in range(rounds):
         times = {
-            name: seconds(partial(stacked, METHODS[name], problem, range(n_seeds), settings), problem.device)
-            for name, settings in (("dmil", whole), ("joint", None), ("joint_mlp", None))
+            one: seconds(partial(stacked, METHODS[one], problem, range(n_seeds), settings), problem.device)
+            for one, settings in ((name, whole), ("joint", None), ("joint_mlp", None))
         }
-        pairs.append((times["dmil"] / times["joint"], times["dmil"] / times["joint_mlp"]))
+        pairs.append((times[name] / times["joint"], times[name] / times["joint_mlp"]))
     joint, joint_mlp = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return f"a training step of dmil in its last stage costs {joint:.1f} of joint, {joint_mlp:.1f} of joint_mlp"
+    return f"a training step of {name} in its last stage costs {joint:.1f} of joint, {joint_mlp:.1f} of joint_mlp"
 
 
 def profile(problem: Problem, *, n_seeds: int) -> str:
@@ -182,9 +182,10 @@ def main() -> int:
         problem = Problem(train, valid, splits.task, options.epochs, device)
         what = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
         print(f"{options.dataset} on {device} ({what}), {options.epochs} epochs, torch {torch.__version__}", flush=True)
-        for name in ("joint_mlp", "dmil"):
+        for name in ("joint_mlp", "dmil", "dmil_pid"):
             print(compare(name, problem, n_seeds=options.seeds, rounds=options.rounds), flush=True)
-        print(step_ratio(problem, n_seeds=options.seeds, rounds=options.rounds), flush=True)
+        for name in ("dmil", "dmil_pid"):
+            print(step_ratio(name, problem, n_seeds=options.seeds, rounds=options.rounds), flush=True)
         print(profile(problem, n_seeds=options.seeds), flush=True)
     if not options.no_bench:
         print(outside_training(options.dataset))

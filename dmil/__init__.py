@@ -14,6 +14,7 @@ from dmil.metrics import (
     synergy_indicator,
 )
 from dmil.model import Dmil, DmilCd, DmilFc, DmilId, DmilSettings
+from dmil.pid import DmilPid, DmilPidSettings
 from dmil.seeds import derive_seed, generator
 from dmil.selection import Budget
 from dmil.settings import Settings, override, tunable
@@ -26,6 +27,8 @@ __all__ = [
     "DmilCd",
     "DmilFc",
     "DmilId",
+    "DmilPid",
+    "DmilPidSettings",
     "DmilSettings",
     "FitResult",
     "Method",

@@ -86,7 +86,7 @@ def test_random_tables_agree_with_the_cone_program_of_dit(shape: tuple[int, ...]
         assert found.gap < 1e-7
 
 
-def smallest_union_by_grid(p: Tensor, n: int = 2001) -> float:
+def smallest_union_by_grid(p: Tensor, n: int = 801) -> float:
     """min I_q(X1,X2;Y) of a 2x2x2 table: given y one number is free, q(0, 0 | y)."""
     families = []
     for y in (0, 1):
@@ -109,7 +109,7 @@ def test_the_minimum_agrees_with_a_grid(kind: str) -> None:
         union = found.total - found.s
         grid = smallest_union_by_grid(p)
         assert found.gap is not None
-        assert union - found.gap - 1e-12 <= grid <= union + 1e-5
+        assert union - found.gap - 1e-12 <= grid <= union + 5e-5
 
 
 @pytest.mark.parametrize("kind", ["even", "uneven", "holes", "tiny"])
