@@ -87,7 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     jobs = min(len(benches), options.jobs or default_jobs(len(benches), benches[0].device))
     if jobs == 1:
         return run_benches(benches)
-    return run_side_by_side([bench.plan.dataset for bench in benches], options.given, jobs)
+    longest_first = sorted(benches, key=lambda bench: -len(bench.specs) * bench.plan.budget["epochs"])
+    return run_side_by_side([bench.plan.dataset for bench in longest_first], options.given, jobs)
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -38,8 +38,8 @@ def test_a_suite_of_several_datasets_runs_side_by_side(monkeypatch: pytest.Monke
     arguments = ["run", "--suite", "deficits", "--methods", "joint", "--seeds", "1", "--jobs", "2"]
     assert front.main(arguments) == 0
     ((datasets, given, jobs),) = asked
-    assert datasets[0] == "interactions-r"
     assert len(datasets) == 11
+    assert [dataset.endswith("-unequal") for dataset in datasets] == [True] * 3 + [False] * 8  # the longest first
     assert (given, jobs) == (arguments, 2)
     assert not list(tmp_path.iterdir())
 
