@@ -17,7 +17,7 @@ from benchmarks.outbox import Outbox
 from benchmarks.progress import Progress
 from benchmarks.record import CHECKPOINT, Plan, RunRecord
 from benchmarks.registry import DEFAULT_DATASET, load_dataset
-from benchmarks.store import RESULTS, UnreachableError
+from benchmarks.store import UnreachableError
 from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, merge, parse_assignments, suite_datasets
 from benchmarks.tracking import Tracking
 
@@ -41,15 +41,6 @@ class Options:
     epochs: int | None = None
     device: str = "auto"
     assignments: tuple[str, ...] = ()
-
-
-def run(options: Options, *, results: Path = RESULTS) -> int:
-    """Runs a suite on one dataset after another; returns 0, or 1 where a run failed.
-
-    Raises:
-        UserError: for bad input; nothing has been written then.
-    """
-    return run_benches(make_benches(options, results))
 
 
 def run_benches(benches: Sequence[Bench]) -> int:

@@ -18,9 +18,7 @@ from dmil.data import Splits
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the command under test keeps its results."""
     folder = tmp_path / "results"
-    defaults = run.run.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "results", folder)
+    monkeypatch.setattr("benchmarks.store.RESULTS", folder)
     return folder
 
 
