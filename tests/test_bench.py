@@ -163,12 +163,12 @@ def test_other_members_make_another_table(checkout: Checkout) -> None:
 def test_a_suite_runs_on_its_datasets_one_after_another(checkout: Checkout) -> None:
     suite = "base: leaderboard\nmethods: [joint, constant]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {digits: , %s: }\n"
     (checkout.folder / "benchmarks/suites/mine.yaml").write_text(suite % "interactions-s-n100")
-    first = checkout.bench("--suite", "mine", "--set", "joint.lr=1e9", status=1)
+    first = checkout.bench("--suite", "mine", "--jobs", "1", "--set", "joint.lr=1e9", status=1)
     lines = first.splitlines()
     assert [line for line in lines if " of 2)" in line] == ["digits (1 of 2)", "interactions-s-n100 (2 of 2)"]
     assert "2 datasets: 4 of 4 runs trained, 0 were there already" in first
     assert lines[-1] == "failed runs: digits (1)"
-    again = checkout.bench("--suite", "mine")
+    again = checkout.bench("--suite", "mine", "--jobs", "1")
     assert "2 datasets: 2 of 4 runs trained, 2 were there already" in again
     assert "failed" not in again
     stored = "select t.value, count(*) from tags t join tags k using (run_uuid) where t.key = '%s' and k.key = 'key' %s"
