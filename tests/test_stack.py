@@ -93,7 +93,7 @@ def test_a_replica_depends_on_itself_alone(name: str, n_modalities: int) -> None
         assert len({len(result.history) for result in together}) > 1, "nobody stopped earlier than another"
 
 
-@pytest.mark.parametrize("name", [name for name in STACKABLE if name != "constant"])
+@pytest.mark.parametrize("name", [one for one in SAMPLED if one.values != ("constant",)])
 def test_every_setting_that_may_differ_is_each_replicas_own(name: str) -> None:
     """Each replica has one setting of its own; every one must equal the same replica trained alone."""
     problem, settings = problem_for(name, 2), small(name)
