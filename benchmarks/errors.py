@@ -24,10 +24,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(STATUS_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the closest known one, if any is close, and all of them."""
+def suggestion(name: object, known: Iterable[str], *, also: Iterable[str] = ()) -> str:
+    """The end of a message about an unknown name: the closest known one, if any is close, and all of them.
+
+    also: names that may be the closest one but are too many to list.
+    """
     names = list(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name), [*names, *also], n=1)
     return f"{f'did you mean {close[0]!r}? ' if close else ''}known: {', '.join(names)}"
 
 

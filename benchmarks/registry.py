@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, suggestion
 
 if TYPE_CHECKING:
     from dmil.data import Splits
@@ -87,10 +86,8 @@ def canonical(name: str) -> str:
         return name
     prefix = name.partition("-")[0]
     if prefix not in FAMILIES:
-        known = [*FAMILIES, *DATASETS]
-        close = difflib.get_close_matches(name, [*known, *names()], n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"unknown dataset {name!r}: {hint}known: {', '.join(known)}; `list` shows variants")
+        hint = suggestion(name, [*FAMILIES, *DATASETS], also=names())
+        raise UserError(f"unknown dataset {name!r}: {hint}; `list` shows variants")
     try:
         return family(prefix).canonical(name)
     except ValueError as error:

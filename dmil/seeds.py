@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -17,3 +19,11 @@ def derive_seed(*parts: str | int) -> int:
 def generator(*parts: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator seeded with ``derive_seed(*parts)``."""
     return torch.Generator(device=device).manual_seed(derive_seed(*parts))
+
+
+@contextmanager
+def initialising(*parts: str | int) -> Iterator[None]:
+    """While it lasts, layers start from ``derive_seed(*parts)``; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(*parts))
+        yield

@@ -15,7 +15,7 @@ from dmil.data import Split, Task
 from dmil.losses import task_loss
 from dmil.method import Method, Output, Stage
 from dmil.optim import StackedAdamW
-from dmil.seeds import derive_seed
+from dmil.seeds import initialising
 from dmil.selection import Budget, Selection
 from dmil.settings import Settings, shared_settings
 from dmil.stack import Stack, Streams
@@ -135,8 +135,7 @@ def _check(method: type[Method], train: Split, valid: Split, task: Task, replica
 
 def _build(method: type[Method], replica: Replica, train: Split, task: Task) -> Method:
     settings = method.Settings() if replica.settings is None else replica.settings
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed("init", replica.seed))
+    with initialising("init", replica.seed):
         model = method(settings, train.dims, task)
     model.prepare(train)
     return model

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reports.interactions import ALL, Analysis, Interactions, Part
 from reports.line import THEOREM, Line
-from reports.text import grid, limits, number, percent, shown_status, signed, spread
+from reports.text import as_csv, grid, limits, number, percent, shown_status, signed, spread
 
 if TYPE_CHECKING:
     from reports.table import Table
@@ -27,15 +25,13 @@ def to_csv(table: Table) -> str:
     head += ["synergy_mean", *(f"gate_{name}_mean" for name in components)]
     head += ["attribution_mean", "attribution_ci_low", "attribution_ci_high"]
     head += ["bayes_accuracy", "bayes_attribution", "gate_entropy_bits", "lsmi_agreement_mean", "status"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    rows: list[list[Any]] = []
     for one in found.methods:
         for name, size in found.sizes.items():
             identity = [table.dataset, one.line.method, name, size, one.line.n_seeds, one.line.n_failed]
             values = [number(value, 6) for value in _values(table, one, name, components)]
-            writer.writerow([*identity, *values, one.line.status])
-    return text.getvalue()
+            rows.append([*identity, *values, one.line.status])
+    return as_csv(head, rows)
 
 
 def _values(table: Table, one: Analysis, name: str, components: list[str]) -> list[float | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +9,7 @@ from reports.interaction_tables import to_markdown as interactions_markdown
 from reports.line import SOURCE, Line
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
-from reports.text import grid, limits, number, percent, shown_status, spread
+from reports.text import as_csv, four, grid, limits, number, percent, shown_status, spread, terminal
 
 COLUMNS = (
     "dataset",
@@ -35,17 +33,11 @@ SOURCE_HEADING = "source valid acc. %"
 
 def to_csv(table: Table) -> str:
     """Accuracies as fractions with six decimals; empty where a value is not known or would average over a hole."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_csv_row(table.dataset, line) for line in table.lines)
-    return text.getvalue()
+    return as_csv(COLUMNS, (_csv_row(table.dataset, line) for line in table.lines))
 
 
 def _csv_row(dataset: str, line: Line) -> list[str | int]:
-    accuracy = line.test_acc
-    spread = (accuracy.mean, accuracy.std, accuracy.low, accuracy.high) if accuracy else (None,) * 4
-    shares = (*spread, line.means.get("test/macro_f1"), line.means.get("valid/acc"), line.synergy)
+    shares = (*four(line.test_acc), line.means.get("test/macro_f1"), line.means.get("valid/acc"), line.synergy)
     return [
         dataset,
         line.method,
@@ -141,12 +133,9 @@ def interval(line: Line) -> str:
 def print_table(table: Table) -> None:
     """Prints the short table to the terminal, or 120 columns wide where there is none."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
+    console = terminal()
     grid = Grid(title=f"{table.dataset} (suite {table.suite})", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in HEADINGS:
         grid.add_column(heading, justify="left" if heading in ("method", "status") else "right")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +10,7 @@ from reports.leaderboard import transfer_caption
 from reports.line import CONVENTIONAL, ESTIMATOR, FLOOR, Line, paired
 from reports.statistics import MIN_SEEDS, Summary
 from reports.table import Table
-from reports.text import grid, number, percent, signed_limits, signed_percent, spread
+from reports.text import as_csv, four, grid, number, percent, signed_limits, signed_percent, spread
 
 OWN = "dmil_pid"
 NOT_PLANNED, NO_RUNS = "–", "no runs"
@@ -82,23 +80,16 @@ def short_names(datasets: Sequence[str]) -> list[str]:
 
 def to_csv(overview: Overview) -> str:
     """One row per dataset and method; accuracies and differences as fractions, empty over a hole."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for table in overview.tables:
-        for line in table.lines:
-            if line.row:
-                writer.writerow(_csv_row(overview.suite, table, line))
-    return text.getvalue()
+    lines = [(table, line) for table in overview.tables for line in table.lines if line.row]
+    return as_csv(COLUMNS, (_csv_row(overview.suite, table, line) for table, line in lines))
 
 
 def _csv_row(suite: str, table: Table, line: Line) -> list[str | int]:
-    accuracy = line.test_acc
     strongest = table.strongest
-    is_compared = accuracy and strongest and line is not strongest and line.is_competitor
+    is_compared = line.test_acc and strongest and line is not strongest and line.is_competitor
     difference = paired(line, strongest) if is_compared and strongest else None
     values = [
-        *((accuracy.mean, accuracy.std, accuracy.low, accuracy.high) if accuracy else (None,) * 4),
+        *four(line.test_acc),
         line.means.get("valid/acc"),
         table.limit,
         deficit(table, line),

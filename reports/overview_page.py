@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.mixture_figure import mixtures
 from reports.overview import Overview, accuracies, captions, differences, holes, sections
 from reports.page import render
+from reports.text import terminal
 
 
 def to_html(overview: Overview) -> str:
@@ -22,12 +23,9 @@ def to_html(overview: Overview) -> str:
 def print_overview(overview: Overview) -> None:
     """Prints accuracies and differences to the terminal, or 120 columns wide where there is none."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
+    console = terminal()
     brief = (f"suite {overview.suite}, test acc. %", accuracies(overview, is_brief=True))
     for title, found in (brief, ("DMIL against the strongest baseline", differences(overview))):
         grid = Grid(title=title, title_justify="left", box=box.SIMPLE_HEAD)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from reports.line import Line
 from reports.statistics import Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def percent(value: float | None) -> str:
@@ -53,7 +59,31 @@ def shown_status(line: Line) -> str:
     return "floor" if line.is_floor else "estimator" if line.is_estimator else line.status
 
 
+def as_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in CSV, its lines ending alike on every system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def four(found: Summary | None) -> tuple[float | None, ...]:
+    """Mean, standard deviation and interval, as the CSV files hold them."""
+    return (found.mean, found.std, found.low, found.high) if found else (None,) * 4
+
+
 def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table in Markdown, line by line."""
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def terminal() -> Console:
+    """Where tables are printed; 120 columns wide where it is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    return console

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "results"
     monkeypatch.setattr("benchmarks.store.RESULTS", folder)
     return folder
+
+
+@pytest.fixture
+def own_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a text the only suite there is, under the name mine."""
+    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+
+    def write(text: str) -> None:
+        (tmp_path / "mine.yaml").write_text(text)
+
+    return write
 
 
 def error_of(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
@@ -88,22 +100,22 @@ def test_bad_suite(
     text: str,
     message: str,
     results: Path,
-    tmp_path: Path,
+    own_suite: Callable[[str], None],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+    own_suite(text)
     assert message in error_of(("--suite", "mine", "--dataset", "digits"), capsys)
     assert not results.exists()
 
 
 def test_missing_data_of_one_dataset_stops_a_suite_before_anything_is_trained(
-    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    results: Path,
+    own_suite: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "methods: [joint]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {digits: , mosi: }\n"
-    (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+    own_suite(text)
 
     def load_dataset(name: str) -> Splits:
         if name == "mosi":
@@ -116,11 +128,13 @@ def test_missing_data_of_one_dataset_stops_a_suite_before_anything_is_trained(
 
 
 def test_a_fault_in_the_settings_of_a_later_dataset_is_found_before_data_is_read(
-    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    results: Path,
+    own_suite: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "methods: [joint]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {mosi: , digits: {budget: {epochs: 0}}}\n"
-    (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+    own_suite(text)
     monkeypatch.delattr(run, "load_dataset")
     assert "`epochs >= 1` must hold" in error_of(("--suite", "mine"), capsys)
     assert not results.exists()

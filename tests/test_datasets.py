@@ -275,7 +275,7 @@ def test_the_list_shows_every_dataset_and_how_to_name_more(data_root: Path) -> N
 
 def test_the_registry_is_cheap_to_import(root: Path) -> None:
     code = "import sys, benchmarks.registry; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
 def test_cards_survive_the_cache(name: str) -> None:

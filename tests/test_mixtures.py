@@ -110,7 +110,7 @@ def test_names_mean_what_they_say() -> None:
 
 def test_names_are_read_without_torch(root: Path) -> None:
     code = "import sys, benchmarks.registry as r; r.canonical('interactions-r'); sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dmil.optim import StackedAdamW
-from dmil.seeds import derive_seed, generator
+from dmil.seeds import generator, initialising
 
 Module = TypeVar("Module", bound=nn.Module)
 OnEpoch = Callable[[str, int], None]
@@ -83,7 +83,10 @@ def train_stack(
     """
     if schedule.drop_last and n < schedule.batch_size:
         raise ValueError(f"{n} rows are fewer than one batch of {schedule.batch_size}; give a smaller batch_size")
-    models = [_build(name, build, seed) for seed in seeds]
+    models = []
+    for seed in seeds:
+        with initialising(name, "init", seed):
+            models.append(build())
     module, flat, parameters = _stack(models, device)
     zeros = flat.new_zeros(len(seeds))
     optimiser = StackedAdamW(flat, zeros + schedule.lr, zeros)
@@ -101,12 +104,6 @@ def train_stack(
         if on_epoch:
             on_epoch(name, epoch)
     return module.requires_grad_(False)
-
-
-def _build(name: str, build: Callable[[], Module], seed: int) -> Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(name, "init", seed))
-        return build()
 
 
 def _stack(models: Sequence[Module], device: torch.device | str) -> tuple[Module, Tensor, list[nn.Parameter]]:
