@@ -49,8 +49,13 @@ class Method(nn.Module):
     """
 
     Settings: ClassVar[type[Settings]] = Settings
+    revision: ClassVar[int] = 1
+    """Raised by hand when a change to the method, or to what it is built from, makes settings that were tuned before
+    unfit for it; the bench then refuses them. Sub-classes that do not say their own are raised with it."""
     no_decay: ClassVar[tuple[str, ...]] = ()
     """Names of parameters that weight decay leaves alone."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Settings that an ablation inherits but does without; a search leaves them out."""
     has_representation: ClassVar[bool] = True
     """Whether its outputs in evaluation mode hold a representation."""
 

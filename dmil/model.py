@@ -165,12 +165,14 @@ class DmilFc(Dmil):
     """Every variational map a plain linear one, no KL term; alignment is half the mean squared distance."""
 
     variational = False
+    unused = ("initial_logvar",)
 
 
 class DmilId(Dmil):
     """Level 1 only: components M_1..M_M and S, gated (the paper's form for three modalities)."""
 
     has_consistency = False
+    unused = ("alignment",)
 
 
 class DmilCd(Dmil):
@@ -180,3 +182,4 @@ class DmilCd(Dmil):
     """
 
     has_intra = False
+    unused = ("synergy_depth",)

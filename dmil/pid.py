@@ -167,12 +167,14 @@ class DmilPidFree(DmilPid):
     """Without the composition loss: the gate follows the task alone."""
 
     has_composition_loss = False
+    unused = ("composition",)
 
 
 class DmilPidEven(DmilPid):
     """Every component learns from every sample alike."""
 
     has_specialists = False
+    unused = ("specialise",)
 
 
 class DmilPidMlpGate(DmilPid):
@@ -191,3 +193,4 @@ class DmilPidNoisy(DmilPid):
     """The paper's residuals: noise from the start, products not normalised."""
 
     has_clear_residuals = False
+    unused = ("residual_logvar",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from dmil.stack import Stack, Streams
 
 EVALUATION_ROWS = 4096
 OnEpoch = Callable[[int, Mapping[int, Mapping[str, float]]], None]
+Prune = Callable[[int, Stage, Mapping[int, Selection]], Collection[int]]
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Replica:
 class FitResult:
     """One trained replica.
 
-    method: the model, by itself and on the CPU, at its best validation epoch. status: "finished" or "failed",
-    with the reason in ``error``. best: validation metrics of the kept epoch. history: one dict per epoch.
-    seconds: this replica's share of the stack's wall time.
+    method: the model, by itself and on the CPU, at its best validation epoch. status: "finished", "pruned" or
+    "failed", the last with its reason in ``error``. best: validation metrics of the kept epoch. history: one dict
+    per epoch. seconds: this replica's share of the stack's wall time.
     """
 
     replica: Replica
@@ -64,6 +65,7 @@ def fit(
     replicas: Sequence[Replica] = (Replica(),),
     budget: Budget | None = None,
     on_epoch: OnEpoch | None = None,
+    prune: Prune | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> list[FitResult]:
@@ -71,6 +73,8 @@ def fit(
 
     A replica's numbers depend on its own settings and seed alone. One whose loss or gradient is not finite ends
     as failed; the others go on. ``on_epoch(epoch, {replica index: metrics})`` is called after every epoch.
+    ``prune(epoch, stage, {replica index: its selection in this stage})`` is called before that, with the replicas that
+    trained in this epoch; those it returns end here as pruned, at the best epoch they had, and leave the stack smaller.
 
     Raises:
         ValueError: no replica, replicas that differ in a setting which a stack must share, settings of another
@@ -84,7 +88,7 @@ def fit(
         differing = sorted(name for name in shared[0] if len({str(s[name]) for s in shared}) > 1)
         raise ValueError(f"replicas of one stack must share {', '.join(differing)}; train them in separate calls")
     results = [FitResult(replica, model.to(device, dtype)) for replica, model in zip(replicas, models, strict=True)]
-    run = _Run(train.to(device, dtype), valid.to(device, dtype), task, budget, on_epoch, results)
+    run = _Run(train.to(device, dtype), valid.to(device, dtype), task, budget, results, on_epoch, prune)
     streams = [Streams.of(replica.seed, device) for replica in replicas]
     for stage in models[0].stages(budget.epochs):
         alive = [i for i, result in enumerate(results) if result.status == "finished"]
@@ -165,8 +169,9 @@ class _Run:
     valid: Split
     task: Task
     budget: Budget
-    on_epoch: OnEpoch | None
     results: list[FitResult]
+    on_epoch: OnEpoch | None
+    prune: Prune | None
     epoch: int = 0
 
 
@@ -240,11 +245,24 @@ class _StageRun:
             if selection.is_plateau:
                 self.optimiser.lr[row] *= self.run.budget.lr_factor
             (over if selection.is_over else stay).append(row)
-        self._finish(over)
+        dropped = self._prune(epoch, [*stay, *over])
+        self._finish([*over, *(row for row in stay if row in dropped)])
+        stay = [row for row in stay if row not in dropped]
         if len(stay) < len(self.members):
             self._keep(stay)
         if self.run.on_epoch:
             self.run.on_epoch(epoch, report)
+
+    def _prune(self, epoch: int, rows: list[int]) -> set[int]:
+        """Asks which of the replicas that trained in this epoch are dropped; returns their rows."""
+        if self.run.prune is None:
+            return set()
+        members = [self.members[row] for row in rows]
+        dropped = set(self.run.prune(epoch, self.stage, {member: self.selections[member] for member in members}))
+        for member in dropped:
+            if self.run.results[member].status == "finished":
+                self.run.results[member].status = "pruned"
+        return {row for row in rows if self.members[row] in dropped}
 
     def _finish(self, rows: Sequence[int]) -> None:
         """Writes the best state of these rows back into their models."""

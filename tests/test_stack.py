@@ -25,13 +25,6 @@ from tests.made_problems import NAMES, PlainNoise, Problem, assert_close, made_p
 STACKABLE = [name for name in METHODS if name != "ensemble"]
 # The ablations of dmil_pid differ from it by a flag each; what they share is tested on it in every run.
 SAMPLED = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("dmil_pid_")) for name in STACKABLE]
-DEAD = {
-    "dmil_id": {"alignment"},
-    "dmil_fc": {"initial_logvar"},
-    "dmil_pid_free": {"composition"},
-    "dmil_pid_even": {"specialise"},
-    "dmil_pid_noisy": {"residual_logvar"},
-}
 TOLERANCE = 1e-10
 # Patience short enough for replicas to stop at different epochs, a learning rate high enough for that to happen.
 BUDGET = Budget(epochs=15, patience=3, lr_patience=2)
@@ -109,8 +102,7 @@ def test_every_setting_that_may_differ_is_each_replicas_own(name: str) -> None:
         assert_same(result, alone)
     plain = together[0].history
     same = {setting for setting, result in zip(own, together[1:], strict=True) if result.history == plain}
-    # dmil_id has no level 2 and so nothing to align; dmil_fc has points, which have no variance.
-    assert same == DEAD.get(name, set())
+    assert same == set(METHODS[name].unused) & set(own)
 
 
 def test_each_replica_starts_with_its_own_log_variances() -> None:

@@ -1,0 +1,140 @@
+"""From a command to studies: every method's search resolved and checked before anything is trained or written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.methods import Row, rows
+from benchmarks.plan import check_suite, row_settings
+from benchmarks.provenance import code_revision, torch_release
+from benchmarks.record import content_hash
+from benchmarks.suite import SettingsTable, Suite, load_suite, merge, parse_assignments
+from benchmarks.trials import StudyPlan
+from dmil.data import Splits
+from dmil.selection import Budget
+from sweeps.halving import RUNGS
+from sweeps.space import outside, search_space, shared_names
+
+# None of the seeds of a table (0, 1, ..): what a table reports was not selected with its own random numbers.
+FIRST_SEED = 1000
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; None leaves the default. methods: names, or "all" for those of the suite."""
+
+    dataset: str
+    suite: str
+    methods: tuple[str, ...]
+    trials: int
+    seeds: int
+    epochs: int | None
+    population: int
+    ahead: int
+    is_halving: bool
+    assignments: tuple[str, ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A study with what training it needs beside its plan. shared: settings that a population has in common."""
+
+    plan: StudyPlan
+    row: Row
+    shared: tuple[str, ...]
+
+
+def check(options: Options) -> Suite:
+    """What can be wrong before any data is read; returns the suite. Raises UserError."""
+    for name in ("trials", "seeds", "population", "ahead"):
+        value = getattr(options, name)
+        if value < 1:
+            raise UserError(f"--{name} takes a whole number of 1 or more, but got {value}")
+    if not options.methods:
+        raise UserError("no method to tune; name some with --methods, or all")
+    suite = load_suite(options.suite, options.dataset)
+    names = suite.methods if options.methods == (ALL,) else options.methods
+    budget = suite.budget if options.epochs is None else suite.budget | {"epochs": options.epochs}
+    settings = merge(suite.settings, parse_assignments(options.assignments))
+    resolved = Suite(suite.name, suite.dataset, tuple(names), options.seeds, budget, settings)
+    if suite.transfer is not None:
+        raise UserError(f"suite {suite.name!r} probes on classes that it did not train on; tune on another suite")
+    if seeded := [who for who in settings if "@" in who]:
+        raise UserError(f"a sweep has seeds of its own, but got settings of single seeds: {', '.join(seeded)}")
+    check_suite(resolved)
+    return resolved
+
+
+def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str) -> list[PlannedStudy]:
+    """One study for each row of a table that is trained.
+
+    Raises:
+        UserError: nothing to search, or a default outside its search range.
+    """
+    budget = Budget(**suite.budget)
+    by_hand = parse_assignments(options.assignments)
+    table = rows(suite.methods, tuple(splits.train.inputs))
+    studies = []
+    for row in table:
+        if row.is_estimator or not _is_trained(row, splits, budget):
+            continue
+        studies.append(_study(options, suite, row, by_hand, splits, device))
+    if not studies:
+        raise UserError(f"nothing to tune: {', '.join(suite.methods)} train nothing; name other methods")
+    return studies
+
+
+def _study(
+    options: Options, suite: Suite, row: Row, by_hand: SettingsTable, splits: Splits, device: str
+) -> PlannedStudy:
+    settings = row_settings(row, suite.settings)
+    fixed = {name for who in ("all", row.base, row.name) for name in by_hand.get(who, {})}
+    space = search_space(row.method, fixed)
+    if not space:
+        raise UserError(f"empty search space: every setting of {row.name} is set by hand; leave one to be searched")
+    if beyond := outside(space, settings):
+        raise UserError(
+            f"the default of {row.name} lies outside its search range: {'; '.join(beyond)}; set it by hand with --set"
+        )
+    content: dict[str, Any] = {
+        "suite": suite.name,
+        "dataset": suite.dataset,
+        "method": row.name,
+        "data_checksum": splits.checksum(),
+        "device": device.split(":")[0],
+        "torch": torch_release(),
+        "code": code_revision(row.base),
+        "revision": row.method.revision,
+        "budget": asdict(Budget(**suite.budget)),
+        "rungs": RUNGS if options.is_halving else (),
+        "space": space,
+        "base": settings.to_dict(),
+        "seeds": tuple(range(FIRST_SEED, FIRST_SEED + options.seeds)),
+        "population": options.population,
+        "ahead": options.ahead,
+    }
+    plan = StudyPlan(
+        key=content_hash(content),
+        overrides=tuple(text for text in options.assignments if _speaks_of(text, row)),
+        n_trials=options.trials,
+        is_higher_better=splits.task.kind != "regression",
+        command=options.command,
+        planned_at=int(time.time() * 1000),
+        **content,
+    )
+    return PlannedStudy(plan, row, shared_names(space, settings))
+
+
+def _is_trained(row: Row, splits: Splits, budget: Budget) -> bool:
+    """Whether training changes anything in a row's model."""
+    dims = {name: splits.train.dims[name] for name in row.modalities}
+    return bool(row.method(row.method.Settings(), dims, splits.task).stages(budget.epochs))
+
+
+def _speaks_of(assignment: str, row: Row) -> bool:
+    return assignment.partition("=")[0].rpartition(".")[0] in ("all", row.base, row.name)

@@ -1,0 +1,141 @@
+"""`python -m sweeps run`: plan the studies, train what is missing, keep the winners as tuned settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.errors import UserError
+from benchmarks.parallel import n_cores
+from benchmarks.registry import load_dataset
+from benchmarks.run import resolve_device
+from sweeps import cluster, local
+from sweeps.plan import Options, PlannedStudy, check, plan_studies
+from sweeps.population import Data
+from sweeps.search import Search, Sender
+from sweeps.study import Study
+from sweeps.watch import Watch, shown_score
+from sweeps.winners import keep_winner
+
+STATUS_FAILED = 1
+BACKENDS = ("ray", "local")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where populations run. jobs: at a time; None: as many as the device, or the cluster, can hold. address: of a
+    Ray cluster, None for this machine."""
+
+    backend: str
+    device: str
+    jobs: int | None
+    address: str | None
+
+    @property
+    def n_jobs(self) -> int:
+        """On this machine."""
+        return self.jobs or (n_cores() if self.device == "cpu" else 1)
+
+
+def run_sweep(options: Options, place: Place, results: Path) -> int:
+    """The whole command. Returns 0, or 1 where a study had to be given up.
+
+    Raises:
+        UserError: for bad input, nothing being written then.
+    """
+    started = time.perf_counter()
+    suite = check(options)
+    if place.address is not None:
+        cluster.check_address(place.address)
+    splits = load_dataset(suite.dataset)
+    planned = plan_studies(options, suite, splits, device=place.device)
+    data = Data(splits.train, splits.valid, splits.task)
+    del splits
+    with _studies(planned, results) as studies:
+        n_before = {study.plan.key: len(study.configurations) for study in studies}
+        sender = Sender(results)
+        try:
+            for study in studies:
+                sender.send(study, *study.records.values())
+            _search(studies, sender, data, place, results)
+        finally:
+            sender.close()
+        _summary(studies, n_before, time.perf_counter() - started)
+        for study in studies:
+            if study.is_complete:
+                print(keep_winner(study))
+        if sender.error:
+            print(f"warning: results wait in {sender.outbox.root} for `make sync`: {sender.error}", file=sys.stderr)
+        failures = [f"{study.failure}" for study in studies if study.failure]
+    for failure in failures:
+        print(f"error: {failure}; what it has finished is kept, the same command goes on", file=sys.stderr)
+    return STATUS_FAILED if failures else 0
+
+
+@contextmanager
+def _studies(planned: Sequence[PlannedStudy], results: Path) -> Iterator[list[Study]]:
+    """Every study in a folder of its own, ``results/sweeps/<dataset>/<method>-<key>``, held until the block ends."""
+    with ExitStack() as stack:
+        studies = []
+        for one in planned:
+            plan = one.plan
+            folder = results / "sweeps" / plan.dataset / f"{plan.method}-{plan.key}"
+            study = Study(plan, folder, base=one.row.base, modalities=one.row.modalities, shared=one.shared)
+            stack.callback(study.close)
+            studies.append(study)
+        yield studies
+
+
+def _search(studies: list[Study], sender: Sender, data: Data, place: Place, results: Path) -> None:
+    n_total = sum(study.plan.n_trials for study in studies)
+    with Watch(n_total, sum(len(study.configurations) for study in studies)) as watch:
+        search = Search(studies, sender, watch.show)
+        if search.is_over:
+            return
+        if place.backend == "local":
+            local.run(search, data, device=place.device, jobs=place.n_jobs)
+            return
+        with TemporaryDirectory(prefix="dmil-") as scratch:
+            jobs = place.jobs if place.address else place.n_jobs
+            cluster.run(search, data, device=place.device, jobs=jobs, address=place.address, scratch=Path(scratch))
+
+
+def _summary(studies: Sequence[Study], n_before: dict[str, int], seconds: float) -> None:
+    n_new = sum(len(study.configurations) - n_before[study.plan.key] for study in studies)
+    n_total = sum(len(study.configurations) for study in studies)
+    new = [
+        record
+        for study in studies
+        for record in study.records.values()
+        if record.configurations[-1].number >= n_before[study.plan.key]
+    ]
+    trained, n_workers = sum(record.seconds for record in new), len({record.worker for record in new})
+    print(
+        f"{n_new} configurations trained, {n_total - n_new} were there already; "
+        f"{trained:.0f} s of training by {n_workers} workers in {seconds:.0f} s",
+        flush=True,
+    )
+    for study in studies:
+        base = next((one for one in study.configurations if one.number == 0), None)
+        winner = study.winner
+        if winner:
+            default = f"default {shown_score(study, base)}" if base and base.score is not None else "default failed"
+            default += " when pruned" if base and base.status == "pruned" else ""
+            print(f"  {study.plan.method:<22} best {shown_score(study, winner)}, {default}", flush=True)
+
+
+def make_place(backend: str, device: str, jobs: int | None) -> Place:
+    """Raises UserError for a device or number of jobs that cannot be had here."""
+    address = os.environ.get("RAY_ADDRESS") or None
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs takes a whole number of 1 or more, but got {jobs}")
+    if backend == "local" or address is None:
+        return Place(backend, resolve_device(device), jobs, None)
+    # The devices are those of the cluster, whatever this machine has.
+    return Place(backend, "cpu" if device == "auto" else device, jobs, address)
