@@ -41,6 +41,31 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def spread(name: str, text: str) -> dict[str, str]:
+    """A text of any length as tags ``name``, ``name.1``, and so on; ``gathered`` puts it together again."""
+    parts = [text[start : start + VALUE_LENGTH] for start in range(0, len(text), VALUE_LENGTH)] or [""]
+    return {f"{name}.{i}" if i else name: part for i, part in enumerate(parts)}
+
+
+def gathered(name: str, tags: Mapping[str, str]) -> str:
+    parts = [tags[name]]
+    while (part := tags.get(f"{name}.{len(parts)}")) is not None:
+        parts.append(part)
+    return "".join(parts)
+
+
+def not_finite(metrics: Mapping[str, float]) -> dict[str, str]:
+    """A tag that names the values which MLflow cannot hold as metrics, where there are any."""
+    strange = {clean_name(name): repr(value) for name, value in metrics.items() if not math.isfinite(value)}
+    return {NOT_FINITE: json.dumps(strange, sort_keys=True)} if strange else {}
+
+
+def all_metrics(run: Stored) -> dict[str, float]:
+    """Final values of a run, nan and inf as well."""
+    strange = json.loads(run.tags.get(NOT_FINITE, "{}"))
+    return run.metrics | {name: float(value) for name, value in strange.items()}
+
+
 def seed_tags(record: RunRecord) -> dict[str, str]:
     """Tags of a seed's run; ``level`` tells seeds from table rows."""
     identity = {name: str(getattr(record, name)) for name in ("key", "group", "protocol", "suite", "dataset")}
@@ -48,9 +73,7 @@ def seed_tags(record: RunRecord) -> dict[str, str]:
     identity |= {"level": "seed", "sweep": ""}
     if record.error:
         identity["error"] = record.error
-    strange = {clean_name(name): repr(value) for name, value in record.metrics.items() if not math.isfinite(value)}
-    if strange:
-        identity[NOT_FINITE] = json.dumps(strange, sort_keys=True)
+    identity |= not_finite(record.metrics)
     return {clean_name(name): clip(value) for name, value in (record.tags | identity).items()}
 
 
@@ -61,13 +84,18 @@ def points(record: RunRecord) -> list[tuple[str, float, int]]:
     not the last epoch. nan and inf are left out, for MLflow would turn inf into 1.8e308; the exact history is an
     artifact and non-finite final metrics are named in a tag.
     """
+    return series(record.history, record.metrics)
+
+
+def series(history: Iterable[Mapping[str, Any]], final: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """``points`` of a history (one dict per epoch) and of final values."""
     found = []
     last = -1
-    for index, entry in enumerate(record.history):
+    for index, entry in enumerate(history):
         step = int(entry.get("epoch", index))
         last = max(last, step)
         found += [(name, value, step) for name, value in entry.items() if name != "epoch"]
-    found += [(name, value, last + 1) for name, value in record.metrics.items()]
+    found += [(name, value, last + 1) for name, value in final.items()]
     return [(clean_name(name), float(value), step) for name, value, step in found if _is_number(value)]
 
 
@@ -113,6 +141,7 @@ def table_row(parent: Stored, found: list[Stored]) -> Row:
         budget=json.loads(tags.get("budget", "{}")),
         code=tags.get("code", ""),
         overrides=tuple(json.loads(tags.get("overrides", "[]"))),
+        tuning=json.loads(tags.get("tuning", "{}")),
     )
 
 
@@ -138,14 +167,13 @@ def _is_number(value: Any) -> bool:
 def _seed_run(seed: int, key: str, run: Stored | None) -> SeedRun:
     if run is None:
         return SeedRun(key, seed, "missing")
-    strange = json.loads(run.tags.get(NOT_FINITE, "{}"))
     return SeedRun(
         key,
         seed,
         run.status.lower(),
         run_id=run.run_id,
         error=run.tags.get("error"),
-        metrics=run.metrics | {name: float(value) for name, value in strange.items()},
+        metrics=all_metrics(run),
         params=run.params,
         tags=run.tags,
         started=run.started,

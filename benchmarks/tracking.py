@@ -1,66 +1,37 @@
-"""The one door to MLflow: delivers finished runs from the outbox, and reads tables back for the reports.
+"""Tracking: delivers what waits in the outbox, and reads tables and studies back for the reports.
 
-Experiment = suite; parent run = one table row (dataset x method x settings, tag ``group``); child run = one seed
-(tag ``key``). A child becomes FINISHED only after everything it holds has arrived, and an entry leaves the outbox
-only after its runs have, so whatever is killed when, delivering again completes the work and repeats none of it.
+Of the bench: experiment = suite; parent run = one table row (dataset x method x settings, tag ``group``); child run =
+one seed (tag ``key``). Of sweeps: experiment ``sweeps``; parent run = study, child = configuration, grandchild = seed.
+A child becomes FINISHED only after everything it holds has arrived, and an entry leaves the outbox only after its runs
+have, so whatever is killed when, delivering again completes the work and repeats none of it.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
-from benchmarks.convert import clip, newest, table_row
+from benchmarks.convert import newest, table_row
+from benchmarks.convert_studies import newest_studies, study_row
 from benchmarks.delivery import CARD, children, send_entry
 from benchmarks.errors import UserError
+from benchmarks.mlflow_store import MlflowStore
 from benchmarks.outbox import Outbox
 from benchmarks.record import Row
-from benchmarks.store import (
-    RESULTS,
-    MissingFileError,
-    Stored,
-    UnreachableError,
-    create_sqlite,
-    default_uri,
-    probe,
-    shown,
-    sqlite_path,
-    with_busy_timeout,
-    writer_lock,
-)
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from benchmarks.store import RESULTS, MissingFileError, UnreachableError, default_uri, probe, shown, writer_lock
+from benchmarks.sweep_delivery import EXPERIMENT, POPULATIONS, configurations, send_studies
+from benchmarks.trials import StudyRow
 
 __all__ = ["Delivery", "MissingFileError", "Tracking", "UnreachableError"]
-
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
-PAGE = 1000
-POINTS_PER_BATCH = 900
-PARAMS_PER_BATCH = 100
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """n_sent: runs newly stored; n_left: runs still waiting in the outbox; error: why, None when all went well."""
+    """n_sent: runs and populations newly stored; n_left: those still waiting in the outbox; error: why, None when all
+    went well."""
 
     n_sent: int
     n_left: int
@@ -74,15 +45,16 @@ class Tracking:
         self._store = MlflowStore(results, uri or default_uri(results))
 
     def deliver(self, outbox: Outbox) -> Delivery:
-        """Sends every entry, each run once, oldest first. Never raises: what cannot be sent stays, with the reason.
+        """Sends every entry, each run and each population once, oldest first.
 
-        An entry that is refused does not hold up the others; a store that is gone ends the delivery.
+        Never raises: what cannot be sent stays, with the reason. An entry that is refused does not hold up the others;
+        a store that is gone ends the delivery.
         """
         n_sent = 0
         error: str | None = None
         try:
             self._store.connect()
-            with writer_lock(self._store.results):
+            with writer_lock(self._store.lock_dir):
                 for entry in outbox.entries():
                     try:
                         n_sent += self._send(entry)
@@ -92,12 +64,11 @@ class Tracking:
                         probe(self._store.uri)
         except UserError as reason:
             error = error or str(reason)
-        n_left = sum(len(list(entry.glob("*/record.json"))) for entry in outbox.entries())
-        return Delivery(n_sent, n_left, error)
+        return Delivery(n_sent, sum(map(_n_waiting, outbox.entries())), error)
 
     def _send(self, entry: Path) -> int:
         with self._store.errors():
-            return send_entry(self._store, entry)
+            return send_entry(self._store, entry) + send_studies(self._store, entry)
 
     def finished(self, keys: Iterable[str], suite: str, *, dataset: str | None = None) -> set[str]:
         """Those of ``keys`` that have a finished run in this suite; naming the dataset makes it faster."""
@@ -137,6 +108,17 @@ class Tracking:
             parents = self._store.search(self._store.experiments(suite), condition)
             return [table_row(parent, children(self._store, parent)) for parent in newest(parents)]
 
+    def studies(self, dataset: str | None = None, suite: str | None = None) -> list[StudyRow]:
+        """Per dataset and method the study planned last, sorted by these; its configurations by number.
+
+        Those of a study that is still at work, or was interrupted, are the ones that have arrived.
+        """
+        condition = "tags.level = 'study'" + (f" and tags.dataset = '{dataset}'" if dataset else "")
+        condition += f" and tags.suite = '{suite}'" if suite else ""
+        with self._store.errors():
+            found = self._store.search(self._store.experiments(EXPERIMENT), condition)
+            return [study_row(study, configurations(self._store, study)) for study in newest_studies(found)]
+
     def card(self, row: Row) -> dict[str, Any]:
         """``Card.to_dict()`` as it was when the row was planned. Raises UserError where no plan has arrived yet."""
         card: dict[str, Any] = self.run_json(row.run_id, CARD, dict)
@@ -154,146 +136,9 @@ class Tracking:
         return content
 
 
-class MlflowStore:
-    """The few MLflow calls in use, with explicit run ids; never MLflow's global state."""
-
-    def __init__(self, results: Path, uri: str) -> None:
-        self.results = results
-        self.uri = uri
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-
-    def connect(self) -> None:
-        """Opens the store now, making a fresh one where needed; that takes the writer's lock and gives it back."""
-        with self.errors():
-            self.client.search_experiments(max_results=1)
-
-    @cached_property
-    def client(self) -> MlflowClient:
-        probe(self.uri)
-        from mlflow import MlflowClient
-
-        path = sqlite_path(self.uri)
-        if path is not None and not path.exists():
-            with writer_lock(self.results):
-                create_sqlite(path, create_schema)
-        return MlflowClient(with_busy_timeout(self.uri))
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """What MLflow, its database and the network raise, as one clear line."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = clip(" ".join(str(error).split()), 300)
-            raise UnreachableError(f"MLflow at {shown(self.uri)} failed: {reason}") from error
-
-    @cached_property
-    def _downloads(self) -> Path:
-        folder = tempfile.mkdtemp(prefix="dmil-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
-
-    def experiments(self, suite: str | None) -> list[str]:
-        """Ids of one suite's experiment, or of all."""
-        if suite is not None:
-            found = self.client.get_experiment_by_name(suite)
-            return [found.experiment_id] if found else []
-        return [experiment.experiment_id for experiment in _pages(self.client.search_experiments)]
-
-    def experiment(self, suite: str) -> str:
-        """Id of a suite's experiment, made where missing. A server decides itself where artifacts go."""
-        found = self.experiments(suite)
-        if found:
-            return found[0]
-        folder = self.results.resolve() / "artifacts" / suite
-        is_server = urlsplit(self.uri).scheme in ("http", "https")
-        return self.client.create_experiment(suite, artifact_location=None if is_server else folder.as_uri())
-
-    def search(self, experiments: list[str], condition: str) -> list[Stored]:
-        """Active runs, oldest first. Conditions on tags keep this fast in a store with many other runs."""
-        if not experiments:
-            return []
-        order = ["attributes.start_time ASC"]
-        found = _pages(self.client.search_runs, experiment_ids=experiments, filter_string=condition, order_by=order)
-        return [_stored(run) for run in found]
-
-    def create(self, experiment: str, tags: dict[str, str], *, name: str, started: int) -> Stored:
-        return _stored(self.client.create_run(experiment, start_time=started, tags=tags, run_name=name))
-
-    def log(self, run_id: str, points: list[tuple[str, float, int]], *, params: dict[str, str], at: int) -> None:
-        """One request, unless MLflow's limits force more. points: (name, value, step); at: milliseconds."""
-        from mlflow.entities import Metric, Param
-
-        metrics = [Metric(name, value, at, step) for name, value, step in points]
-        settings = [Param(name, value) for name, value in params.items()]
-        while metrics or settings:
-            self.client.log_batch(run_id, metrics[:POINTS_PER_BATCH], settings[:PARAMS_PER_BATCH])
-            del metrics[:POINTS_PER_BATCH], settings[:PARAMS_PER_BATCH]
-
-    def tag(self, run_id: str, tags: dict[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-
-    def attach(self, run_id: str, content: Path | str, name: str) -> None:
-        """Stores a file under its own name, or text under ``name``."""
-        if isinstance(content, Path):
-            self.client.log_artifact(run_id, str(content))
-        else:
-            self.client.log_text(run_id, content, name)
-
-    def close(self, run_id: str, status: str, *, ended: int) -> None:
-        self.client.set_terminated(run_id, status, end_time=ended)
-
-    def delete(self, run_id: str) -> None:
-        """Hides a run; one that was RUNNING is ended first, so that none is left so in any view."""
-        self.client.set_terminated(run_id, "KILLED")
-        self.client.delete_run(run_id)
-
-    def file(self, run_id: str, name: str) -> Path:
-        """Where a run's file is, or would be."""
-        address = urlsplit(self.client.get_run(run_id).info.artifact_uri)
-        if address.scheme in ("", "file"):
-            return Path(unquote(address.path)) / name
-        folder = self._downloads / run_id
-        folder.mkdir(exist_ok=True)
-        if not (folder / name).exists() and name in {item.path for item in self.client.list_artifacts(run_id)}:
-            self.client.download_artifacts(run_id, name, str(folder))
-        return folder / name
-
-
-def _stored(run: Any) -> Stored:
-    info, data = run.info, run.data
-    return Stored(
-        info.run_id,
-        info.experiment_id,
-        info.status,
-        tags=dict(data.tags),
-        params=dict(data.params),
-        metrics=dict(data.metrics),
-        started=info.start_time or 0,
-        ended=info.end_time or 0,
-    )
-
-
-def _pages(search: Callable[..., Any], **query: Any) -> list[Any]:
-    found: list[Any] = []
-    token = None
-    while True:
-        page = search(max_results=PAGE, page_token=token, **query)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
-def create_schema(uri: str) -> None:
-    """Makes MLflow's tables in an empty sqlite file."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    SqlAlchemyStore(uri, "unused").engine.dispose()
+def _n_waiting(entry: Path) -> int:
+    """Runs and populations of an entry; none where another process has just delivered it."""
+    try:
+        return sum(len(list(entry.glob(name))) for name in ("*/record.json", POPULATIONS))
+    except FileNotFoundError:
+        return 0

@@ -42,12 +42,13 @@ RULES = {
             "benchmarks.registry",
             "benchmarks.suite",
             "benchmarks.tracking",
+            "benchmarks.trials",
         ),
         never=("torch",),
     ),
     "tests": Rule(ours=("benchmarks", "dmil", "reports", "sweeps")),
 }
-DOORS = {"mlflow": "benchmarks/tracking.py", "ray": "sweeps/"}
+DOORS = {"mlflow": "benchmarks/mlflow_store.py", "ray": "sweeps/"}
 LOADERS = "benchmarks.datasets"
 
 
@@ -179,7 +180,7 @@ BAD = [
     ("datasets/a.py", "from benchmarks.errors import UserError", "of ours, datasets/ may import"),
     ("datasets/a.py", "from datasets._files import Raw", "Hugging Face"),
     ("datasets/__init__.py", "", "hides Hugging Face"),
-    ("benchmarks/a.py", "def f():\n    import mlflow.entities", "mlflow belongs in benchmarks/tracking.py"),
+    ("benchmarks/a.py", "def f():\n    import mlflow.entities", "mlflow belongs in benchmarks/mlflow_store.py"),
     ("benchmarks/a.py", "import ray", "ray belongs in sweeps/"),
     ("benchmarks/a.py", "import reports.page", "of ours, benchmarks/ may import"),
     ("benchmarks/a.py", "from sweeps import search", "of ours, benchmarks/ may import"),
@@ -213,7 +214,7 @@ GOOD = [
         "import torch\nfrom dmil.data import Split\nfrom ._files import Raw\ndef f():\n    import pandas",
     ),
     ("datasets/a.py", "if TYPE_CHECKING:\n    import numpy"),
-    ("benchmarks/tracking.py", "def f():\n    import mlflow"),
+    ("benchmarks/mlflow_store.py", "def f():\n    import mlflow"),
     ("benchmarks/a.py", "import_module(f'benchmarks.datasets.{name}')\nfrom dmil import fit"),
     ("reports/a.py", "from benchmarks import tracking\nimport pandas\nfrom reports.table import rows"),
     ("sweeps/a.py", "import ray.tune\nfrom benchmarks.run import fit_one"),

@@ -15,13 +15,14 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from benchmarks.outbox import Outbox
 from benchmarks.record import PREDICTIONS
 from benchmarks.store import create_sqlite
 from benchmarks.tracking import Delivery, Tracking
 from tests.made_runs import (
+    Dying,
+    Killed,
     client_of,
     empty_store,
     made_plan,
@@ -98,8 +99,8 @@ def test_kill_before_every_step_then_deliver_again(tmp_path: Path) -> None:
         tracking, outbox = made_tracking(folder)
         _fill(outbox)
         store = tracking._store
-        store.__dict__["client"] = _Dying(store.client, n)
-        with pytest.raises(_Killed):
+        store.__dict__["client"] = Dying(store.client, n)
+        with pytest.raises(Killed):
             tracking.deliver(outbox)
         assert made_again(folder).deliver(outbox).error is None
         expect_each_once(folder, 2)
@@ -107,23 +108,6 @@ def test_kill_before_every_step_then_deliver_again(tmp_path: Path) -> None:
 
 def made_again(folder: Path) -> Tracking:
     return Tracking(folder, f"sqlite:///{folder / 'mlflow.db'}")
-
-
-class _Killed(BaseException):
-    pass
-
-
-class _Dying:
-    """An MLflow client that dies instead of making its n-th call."""
-
-    def __init__(self, client: MlflowClient, n: float) -> None:
-        self.client, self.n, self.made = client, n, 0
-
-    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
-        if self.made >= self.n:
-            raise _Killed
-        self.made += 1
-        return getattr(self.client, name)
 
 
 def _fill(outbox: Outbox) -> None:
@@ -136,7 +120,7 @@ def _calls_of_an_undisturbed_delivery(folder: Path) -> int:
     folder.mkdir()
     tracking, outbox = made_tracking(folder)
     _fill(outbox)
-    counter = _Dying(tracking._store.client, math.inf)
+    counter = Dying(tracking._store.client, math.inf)
     tracking._store.__dict__["client"] = counter
     assert tracking.deliver(outbox) == Delivery(2, 0, None)
     return counter.made
