@@ -1,4 +1,5 @@
-"""``python -m reports``: reads MLflow, writes and prints a leaderboard per dataset and an overview per suite."""
+"""``python -m reports``: reads MLflow, writes and prints a leaderboard per dataset and an overview per suite, or what a
+sweep found."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.tracking import Tracking
     from reports.table import Table
 
+ALL = "all"
 OUT = Path(__file__).resolve().parent / "out"
 STATUS_BROKEN_PIPE = 1
 
@@ -26,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     from benchmarks.tracking import Tracking, UnreachableError
 
     try:
-        _report(Tracking(), options)
+        (_report_sweeps if options.sweep else _report)(Tracking(), options)
     except UnreachableError as error:
         print(f"{'' if options.allow_unreachable else 'error: '}no report: {error}", file=sys.stderr)
         return 0 if options.allow_unreachable else STATUS_BAD_INPUT
@@ -47,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         "--suite",
         help="only this suite, with an overview of its datasets (default: of each dataset the suite planned last)",
     )
+    parser.add_argument(
+        "--sweep",
+        nargs="?",
+        const=ALL,
+        metavar="DATASET",
+        help="instead of leaderboards, the search for settings on this dataset (all: on every dataset that has one)",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write to (default: reports/out)")
     parser.add_argument(
         "--allow-unreachable", action="store_true", help="exit with status 0 where MLflow does not answer"
@@ -65,6 +74,21 @@ def _report(tracking: Tracking, options: argparse.Namespace) -> None:
         print(*paths, sep="\n", flush=True)
     if options.suite not in (None, DEFAULT_SUITE) and not options.dataset:
         print(*_write_overview(options.suite, tables, options.out / options.suite), sep="\n", flush=True)
+
+
+def _report_sweeps(tracking: Tracking, options: argparse.Namespace) -> None:
+    from reports.sweep import build_sweeps
+    from reports.sweep_page import print_sweep, to_html
+    from reports.sweep_tables import to_csv, to_markdown
+
+    if options.dataset:
+        raise UserError(f"--sweep names its dataset itself; leave --dataset out, or say --sweep {options.dataset}")
+    dataset = None if options.sweep == ALL else _canonical(options.sweep)
+    for sweep in build_sweeps(tracking, dataset, options.suite):
+        files = {"sweep.csv": to_csv(sweep), "sweep.md": to_markdown(sweep), "index.html": to_html(sweep)}
+        paths = _write_all(files, options.out / "sweeps" / sweep.dataset)
+        print_sweep(sweep)
+        print(*paths, sep="\n", flush=True)
 
 
 def folder_of(table: Table, out: Path) -> Path:

@@ -29,12 +29,7 @@ def mixtures(overview: Overview) -> dict[str, Any] | None:
     slot = (RIGHT - LEFT) / n
     centres = [LEFT + slot * (i + 0.5) for i in range(n)]
     series = [_series(overview, name, axis, centres, _shift(i, len(methods), slot)) for i, name in enumerate(methods)]
-    kinds = [one["kind"] for one in series]
-    for i, one in enumerate(series):
-        place = kinds[:i].count(one["kind"])
-        # What shares a colour between the two kinds has another shape.
-        shift = N_SHAPES // 2 if one["kind"] == "conventional" else 0
-        one |= {"colour": place % N_COLOURS, "shape": (place + shift) % N_SHAPES}
+    tell_apart(series)
     limit = [
         (x, _y(axis, table.limit)) for x, table in zip(centres, overview.tables, strict=True) if table.limit is not None
     ]
@@ -42,8 +37,8 @@ def mixtures(overview: Overview) -> dict[str, Any] | None:
     return {
         "series": series,
         "limit": [(round(x - slot / 2, 3), round(x + slot / 2, 3), y) for x, y in limit],
-        "labels": _labels(series, limit[-1][1] if limit else None),
-        "label_width": round(30 + LETTER * max(len(name) for name in [*methods, "Bayes limit"])),
+        "labels": labels(series, limit[-1][1] if limit else None),
+        "label_width": label_width([*methods, "Bayes limit"]),
         "ticks": [(_y(axis, tick), percent(tick)) for tick in axis.ticks],
         "names": [(round(x, 3), name) for x, name in zip(centres, names, strict=True)],
         "bottom": TOP + HEIGHT,
@@ -51,6 +46,16 @@ def mixtures(overview: Overview) -> dict[str, Any] | None:
         "title": f"Test accuracy over the datasets of suite {overview.suite}",
         "description": _in_words(overview, methods),
     }
+
+
+def tell_apart(series: Sequence[dict[str, Any]]) -> None:
+    """Gives each series, which says its ``kind``, a colour and a shape."""
+    kinds = [one["kind"] for one in series]
+    for i, one in enumerate(series):
+        place = kinds[:i].count(one["kind"])
+        # What shares a colour between the two kinds has another shape.
+        shift = N_SHAPES // 2 if one["kind"] == "conventional" else 0
+        one |= {"colour": place % N_COLOURS, "shape": (place + shift) % N_SHAPES}
 
 
 def _points(overview: Overview, method: str) -> list[tuple[int, Line]]:
@@ -100,13 +105,18 @@ def _series(overview: Overview, method: str, axis: Axis, centres: Sequence[float
     return {"method": method, "kind": kind, "points": points, "steps": steps}
 
 
-def _labels(series: Sequence[dict[str, Any]], limit: float | None) -> list[dict[str, Any]]:
+def labels(series: Sequence[dict[str, Any]], limit: float | None = None) -> list[dict[str, Any]]:
     """Names beside the last points, moved apart where they would overlap. at: y of the line; y: of the text."""
     wanted = [{"series": one, "name": one["method"], "at": one["points"][-1]["y"]} for one in series]
     wanted += [{"series": None, "name": "Bayes limit", "at": limit}] if limit is not None else []
     wanted.sort(key=lambda label: (label["at"], label["name"]))
     places = _apart([label["at"] for label in wanted])
     return [label | {"y": place} for label, place in zip(wanted, places, strict=True)]
+
+
+def label_width(names: Sequence[str]) -> int:
+    """Pixels that markers and names beside a figure take."""
+    return round(30 + LETTER * max(map(len, names)))
 
 
 def _apart(places: Sequence[float]) -> list[float]:
