@@ -38,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--methods", help="comma-separated, instead of the suite's")
     run.add_argument("--seeds", type=int, help="number of seeds, instead of the suite's")
     run.add_argument("--epochs", type=int, help="training epochs, instead of the suite's")
+    run.add_argument(
+        "--tuned",
+        choices=("0", "1"),
+        help="1: settings tuned by a sweep where there are some, 0: none of them (default: as the suite says)",
+    )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument(
         "--set",
@@ -80,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
         methods=methods,
         seeds=options.seeds,
         epochs=options.epochs,
+        tuned=None if options.tuned is None else options.tuned == "1",
         device=options.device,
         assignments=tuple(options.settings),
     )

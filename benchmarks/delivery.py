@@ -51,8 +51,9 @@ def send_entry(store: Store, entry: Path) -> int:
 
 
 def children(store: Store, parent: Stored) -> list[Stored]:
-    """Every seed's run of a table row, whatever its state and whichever code revision it is from."""
-    return store.search([parent.experiment], f"tags.level = 'seed' and {_same_row(parent.tags)}")
+    """Every seed's run of a table row's group, whatever its state, and for whichever protocol it was trained: the group
+    says all that its numbers depend on, and the bench trains no key twice."""
+    return store.search([parent.experiment], f"tags.level = 'seed' and tags.group = '{parent.tags['group']}'")
 
 
 def _send_plan(store: Store, plan: Plan, row: PlannedRow) -> Stored:
@@ -60,6 +61,7 @@ def _send_plan(store: Store, plan: Plan, row: PlannedRow) -> Stored:
     identity |= {"method": row.method, "group": row.group, "data_checksum": plan.data_checksum}
     identity |= {"planned_at": str(plan.planned_at), "command": plan.command, "code": plan.code}
     identity |= {"budget": json.dumps(plan.budget, sort_keys=True), "overrides": json.dumps(plan.overrides)}
+    identity |= {"tuning": json.dumps(row.tuning, sort_keys=True)}
     parent = _upsert_row(store, identity, keys=row.keys)
     params = {name: value for name, value in flatten(row.settings).items() if name not in parent.params}
     store.log(parent.run_id, [], params=params, at=plan.planned_at)

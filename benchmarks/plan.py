@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from benchmarks.errors import UserError
 from benchmarks.methods import TABLE, Row, check_names, left_out, rows
 from benchmarks.provenance import code_revision, torch_release
 from benchmarks.record import Plan, PlannedRow, content_hash
-from benchmarks.suite import SettingsTable, Suite
+from benchmarks.suite import SettingsTable, Suite, merge
 from benchmarks.transfer import Transfer
+from benchmarks.tuned import Tuned, is_tuned, tuned_settings
 from dmil.data import Splits
 from dmil.selection import Budget
 from dmil.settings import Settings, override
@@ -58,7 +59,11 @@ def check_suite(suite: Suite) -> Budget:
     check_names(suite.methods)
     if suite.transfer is not None and suite.theorem:
         raise UserError(f"suite {suite.name!r} asks for theorem and transfer, of which a dataset can have one")
-    for who, values in suite.settings.items():
+    if suite.transfer is not None and suite.tuned:
+        raise UserError(
+            f"suite {suite.name!r} keeps classes from the methods that tuned settings were chosen on; run with TUNED=0"
+        )
+    for who, values in merge(suite.settings, suite.by_hand).items():
         name, _, seed = who.partition("@")
         if "@" in who and (not (seed.isascii() and seed.isdigit()) or seed != str(int(seed))):
             raise UserError(f"settings for {who!r}: after @ comes the number of a seed, as in joint@3")
@@ -94,30 +99,57 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         transfer = Transfer.choose(suite.transfer["train_classes"], splits)
         common["transfer"] = asdict(transfer)
         card = transfer.card(card)
+    alone = rows(["unimodal"], tuple(splits.train.inputs))
+    tuned = tuned_settings(suite.dataset, [*table, *alone], common["data"]) if suite.tuned else {}
+    layers = (suite.settings, {name: found.settings for name, found in tuned.items()}, suite.by_hand)
     for row in table:
         for seed in range(suite.seeds):
-            specs.append(_spec(row, seed, suite.settings, common, specs))
-    planned = []
-    for group in dict.fromkeys(spec.group for spec in specs):
-        own = [spec for spec in specs if spec.group == group]
-        keys = {str(spec.seed): spec.key for spec in own}
-        base = _settings(own[0].row, suite.settings)
-        planned.append(PlannedRow(own[0].row.name, group, base.to_dict(), keys))
-    # What members of ensembles and synergy rest on is part of the protocol: a table never mixes two kinds of them.
-    shared = {who: values for who, values in suite.settings.items() if who.startswith(("all", "unimodal"))}
+            specs.append(_spec(row, seed, layers, common, specs))
     plan = Plan(
         suite=suite.name,
         dataset=suite.dataset,
-        protocol=content_hash(common | {"settings": shared, "code": code_revision()}),
+        protocol=_protocol(suite, common, layers, alone),
         planned_at=int(time.time() * 1000),
         command="",
         card=card.to_dict(),
         data_checksum=common["data"],
-        rows=tuple(planned),
+        rows=_planned_rows(specs, layers, tuned),
         budget=common["budget"],
         code=code_revision(),
     )
     return plan, specs
+
+
+def _planned_rows(
+    specs: Sequence[Spec], layers: Sequence[SettingsTable], tuned: Mapping[str, Tuned]
+) -> tuple[PlannedRow, ...]:
+    planned = []
+    for group in dict.fromkeys(spec.group for spec in specs):
+        own = [spec for spec in specs if spec.group == group]
+        keys = {str(spec.seed): spec.key for spec in own}
+        settings = row_settings(own[0].row, *layers).to_dict()
+        planned.append(PlannedRow(own[0].row.name, group, settings, keys, _tuning(own[0], tuned)))
+    return tuple(planned)
+
+
+def _tuning(spec: Spec, tuned: Mapping[str, Tuned]) -> dict[str, Any]:
+    """Where the settings of a row come from; an ensemble trains nothing and has those of its members."""
+    if spec.row.base == "ensemble":
+        names = [member.row.name for member in spec.members if member.row.name in tuned]
+        return {"members": {name: tuned[name].provenance | {"command": ""} for name in names}} if names else {}
+    return tuned[spec.row.name].provenance if spec.row.name in tuned else {}
+
+
+def _protocol(suite: Suite, common: dict[str, Any], layers: Sequence[SettingsTable], alone: Sequence[Row]) -> str:
+    """Identity of what the rows of one table share.
+
+    What members of ensembles and synergy rest on is part of it, whether planned here or not: a table never mixes two
+    kinds of unimodal rows, nor rows planned with and without tuned settings.
+    """
+    for_all = {who: values for who, values in merge(suite.settings, suite.by_hand).items() if _target(who) == "all"}
+    unimodal = {row.name: [row_settings(row, *layers).to_dict(), _by_seed(row, layers)] for row in alone}
+    shared = {"all": for_all, "unimodal": unimodal, "tuned": suite.tuned and is_tuned(suite.dataset)}
+    return content_hash(common | {"settings": shared, "code": code_revision()})
 
 
 def _fitting(suite: Suite, splits: Splits) -> list[str]:
@@ -136,26 +168,44 @@ def _fitting(suite: Suite, splits: Splits) -> list[str]:
     return kept
 
 
-def _spec(row: Row, seed: int, table: SettingsTable, common: dict[str, Any], earlier: Sequence[Spec]) -> Spec:
-    settings = _settings(row, table, seed)
+def _spec(
+    row: Row, seed: int, layers: Sequence[SettingsTable], common: dict[str, Any], earlier: Sequence[Spec]
+) -> Spec:
+    """Whoever has the key of a run knows its group: tracking finds the runs of a row by their group alone."""
+    settings, by_seed = row_settings(row, *layers, seed=seed), _by_seed(row, layers)
     shared = common | {"method": row.name, "modalities": list(row.modalities), "code": code_revision(row.base)}
     members: tuple[Spec, ...] = ()
     if row.base == "ensemble":
         members = tuple(spec for spec in earlier if spec.row.base == "unimodal" and spec.seed == seed)
-    content = shared | {"settings": settings.to_dict(), "seed": seed, "members": [spec.key for spec in members]}
-    by_seed = {who: values for who, values in table.items() if "@" in who and who.split("@")[0] in _names(row)}
-    group_content = {"settings": _settings(row, table).to_dict(), "by_seed": by_seed}
+    group_content = {"settings": row_settings(row, *layers).to_dict(), "by_seed": by_seed}
     group = content_hash(shared | group_content | {"members": [spec.group for spec in members]})
+    content = shared | {"settings": settings.to_dict(), "seed": seed, "members": [spec.key for spec in members]}
+    if by_seed:
+        content["group"] = group
     return Spec(row, seed, settings, group, content, members)
 
 
-def _settings(row: Row, table: SettingsTable, seed: int | None = None) -> Settings:
-    """Defaults, then what the table says for all, for the method, for the row, and for each of these at one seed."""
+def row_settings(row: Row, *layers: SettingsTable, seed: int | None = None) -> Settings:
+    """Defaults, then what each table says for all, for the method, for the row, and for each of these at one seed."""
     settings = row.method.Settings()
     names = _names(row)
-    for who in [*names, *(f"{name}@{seed}" for name in names if seed is not None)]:
-        settings = _override(who, settings, table.get(who, {}))
+    for table in layers:
+        for who in [*names, *(f"{name}@{seed}" for name in names if seed is not None)]:
+            settings = _override(who, settings, table.get(who, {}))
     return settings
+
+
+def _by_seed(row: Row, layers: Sequence[SettingsTable]) -> dict[str, dict[str, Any]]:
+    """Seed -> settings, of the seeds that have others than their row."""
+    base = row_settings(row, *layers)
+    seeds = {who.partition("@")[2] for table in layers for who in table if "@" in who and _target(who) in _names(row)}
+    found = {seed: row_settings(row, *layers, seed=int(seed)) for seed in sorted(seeds)}
+    return {seed: settings.to_dict() for seed, settings in found.items() if settings != base}
+
+
+def _target(who: str) -> str:
+    """Of whom ``joint@3`` speaks."""
+    return who.partition("@")[0]
 
 
 def _names(row: Row) -> list[str]:
@@ -166,7 +216,7 @@ def _names(row: Row) -> list[str]:
 def _check_targets(suite: Suite, table: Sequence[Row]) -> None:
     """Raises UserError for settings of a seed or a unimodal row that this plan does not have."""
     unimodal = [row.name for row in table if row.base == "unimodal"]
-    for who in suite.settings:
+    for who in merge(suite.settings, suite.by_hand):
         name, _, seed = who.partition("@")
         if name.startswith("unimodal_") and unimodal and name not in unimodal:
             raise UserError(f"settings for {who!r}: this dataset has {', '.join(unimodal)}")

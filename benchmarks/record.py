@@ -57,12 +57,17 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """One row of a table before it is run. keys: seed (as text, for JSON) -> run key."""
+    """One row of a table before it is run. keys: seed (as text, for JSON) -> run key.
+
+    tuning: ``benchmarks.tuned.Tuned.provenance`` of settings found by a sweep, empty for others; of an ensemble
+    ``{"members": {row: tuning}}`` with the members that are tuned.
+    """
 
     method: str
     group: str
     settings: dict[str, Any]
     keys: dict[str, str]
+    tuning: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Row:
     """One row of a table: a method on a dataset, with one entry in ``runs`` for each planned seed, by seed.
 
     settings: resolved settings, names flattened with dots, values as text. command: the newest that planned it.
-    budget, code, overrides: of that plan, empty where none has arrived yet.
+    budget, code, overrides, tuning: of that plan, empty where none has arrived yet.
     """
 
     suite: str
@@ -139,3 +144,4 @@ class Row:
     budget: dict[str, Any] = field(default_factory=dict)
     code: str = ""
     overrides: tuple[str, ...] = ()
+    tuning: dict[str, Any] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from benchmarks.progress import Progress
 from benchmarks.record import CHECKPOINT, Plan, RunRecord
 from benchmarks.registry import DEFAULT_DATASET, load_dataset
 from benchmarks.store import UnreachableError
-from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, merge, parse_assignments, suite_datasets
+from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, parse_assignments, suite_datasets
 from benchmarks.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Options:
     methods: tuple[str, ...] | None = None
     seeds: int | None = None
     epochs: int | None = None
+    tuned: bool | None = None
     device: str = "auto"
     assignments: tuple[str, ...] = ()
 
@@ -63,7 +64,7 @@ def make_benches(options: Options, results: Path) -> list[Bench]:
 
     for suite in suites:
         check_suite(suite)
-    device = _device(options.device)
+    device = resolve_device(options.device)
     benches = []
     for suite in suites:
         splits = load_dataset(suite.dataset)
@@ -177,10 +178,12 @@ def _resolve_suite(options: Options, dataset: str) -> Suite:
         suite = replace(suite, seeds=options.seeds)
     if options.epochs is not None:
         suite = replace(suite, budget=suite.budget | {"epochs": options.epochs})
-    return replace(suite, settings=merge(suite.settings, parse_assignments(options.assignments)))
+    if options.tuned is not None:
+        suite = replace(suite, tuned=options.tuned)
+    return replace(suite, by_hand=parse_assignments(options.assignments))
 
 
-def _device(name: str) -> str:
+def resolve_device(name: str) -> str:
     import torch
 
     if name == "auto":

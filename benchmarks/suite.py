@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ SHAPES: dict[str, type] = {
     "seeds": object,
     "budget": dict,
     "settings": dict,
+    "tuned": bool,
     "theorem": bool,
     "transfer": dict,
     "datasets": dict,
@@ -35,8 +36,10 @@ SettingsTable = dict[str, dict[str, Any]]
 class Suite:
     """One suite resolved for one dataset. settings: "all", a method name or "method@seed" -> {setting: value}.
 
-    theorem: whether each run also estimates the terms of DMIL's theorem. transfer: None, or which classes the
-    representation is learned on before it is probed on the others (``benchmarks.transfer``).
+    tuned: whether tuned settings overrule these where there are some (``benchmarks.tuned``). by_hand: settings from
+    the command line, which overrule both. theorem: whether each run also estimates the terms of DMIL's theorem.
+    transfer: None, or which classes the representation is learned on before it is probed on the others
+    (``benchmarks.transfer``).
     """
 
     name: str
@@ -45,6 +48,8 @@ class Suite:
     seeds: int
     budget: dict[str, Any]
     settings: SettingsTable
+    tuned: bool = False
+    by_hand: SettingsTable = field(default_factory=dict)
     theorem: bool = False
     transfer: dict[str, Any] | None = None
 
@@ -89,6 +94,7 @@ def load_suite(name: str, dataset: str) -> Suite:
         seeds=said["seeds"],
         budget=budget,
         settings=merge(*(layer.get("settings", {}) for layer in layers)),
+        tuned=said.get("tuned", False),
         theorem=said.get("theorem", False),
         transfer=said.get("transfer"),
     )

@@ -10,6 +10,7 @@ from reports.line import SOURCE, Line
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
 from reports.text import as_csv, four, grid, limits, number, percent, shown_status, spread, terminal
+from reports.tuning import n_configurations, sentence, settings_cell, settings_kind, warnings
 
 COLUMNS = (
     "dataset",
@@ -26,8 +27,22 @@ COLUMNS = (
     "n_params",
     "train_seconds",
     "status",
+    "settings",
+    "n_configurations",
 )
-HEADINGS = ("#", "method", "test acc. %", "95 % interval", "macro-F1", "synergy %", "valid acc. %", "seeds", "status")
+HEADINGS = (
+    "#",
+    "method",
+    "test acc. %",
+    "95 % interval",
+    "macro-F1",
+    "synergy %",
+    "valid acc. %",
+    "seeds",
+    "settings",
+    "status",
+)
+TEXTS = ("method", "settings", "status")
 SOURCE_HEADING = "source valid acc. %"
 
 
@@ -47,6 +62,8 @@ def _csv_row(dataset: str, line: Line) -> list[str | int]:
         number(line.means.get("n_params"), 0),
         number(line.means.get("train_seconds"), 2),
         line.status,
+        settings_kind(line),
+        number(n_configurations(line), 0),
     ]
 
 
@@ -55,6 +72,7 @@ def to_markdown(table: Table) -> str:
     lines = [f"# {table.card['title']} (`{table.dataset}`, suite `{table.suite}`)", ""]
     if table.card["warning"]:
         lines += [f"> **Warning.** {table.card['warning']}", ""]
+    lines += [line for text in tuning_notes(table) for line in (text, "")]
     source = (SOURCE_HEADING,) if table.has_source else ()
     shown = [(*cells(line), *([percent(line.means.get(SOURCE))] if source else [])) for line in table.lines]
     lines += [*grid((*HEADINGS, *source), shown), "", caption(table)]
@@ -74,8 +92,14 @@ def cells(line: Line) -> tuple[str, ...]:
         percent(line.synergy),
         percent(line.means.get("valid/acc")),
         seeds(line),
+        settings_cell(line),
         shown_status(line),
     )
+
+
+def tuning_notes(table: Table) -> list[str]:
+    """Paragraphs in Markdown: how much tuning the rows had, and what that does to their comparison."""
+    return [*filter(None, [sentence(table)]), *(f"> **Warning.** {text}" for text in warnings(table))]
 
 
 def caption(table: Table) -> str:
@@ -136,14 +160,17 @@ def print_table(table: Table) -> None:
     from rich.table import Table as Grid
 
     console = terminal()
-    grid = Grid(title=f"{table.dataset} (suite {table.suite})", title_justify="left", box=box.SIMPLE_HEAD)
+    title = f"{table.dataset} (suite {table.suite})\n{sentence(table)}".rstrip()
+    grid = Grid(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in HEADINGS:
-        grid.add_column(heading, justify="left" if heading in ("method", "status") else "right")
+        # Two lines for a heading that is wider than its numbers: all columns then fit into 120 characters.
+        shown = heading.replace(" ", "\n", 1) if heading.endswith("%") else heading
+        grid.add_column(shown, justify="left" if heading in TEXTS else "right", no_wrap=heading == "method")
     for line in table.lines:
         grid.add_row(*cells(line), style="bold" if line.is_dmil else "")
     console.print(grid)
     for line in table.lines:
         for reason in line.reasons:
             console.print(f"{line.method}: {reason}", style="red", markup=False)
-    if table.card["warning"]:
-        console.print(f"Warning: {table.card['warning']}", style="yellow", markup=False)
+    for text in filter(None, [table.card["warning"], *warnings(table)]):
+        console.print(f"Warning: {text}", style="yellow", markup=False)

@@ -11,9 +11,10 @@ from reports.statistics import Summary, mean_or_none, summarise
 
 FLOOR = "constant"
 LIMIT = "bayes_limit"
+ENSEMBLE = "ensemble"
 ESTIMATOR = "lsmi"
 COMPLETE = "complete"
-CONVENTIONAL = ("ensemble", "joint", "joint_mlp", "late_fusion", "late_fusion_learned")
+CONVENTIONAL = (ENSEMBLE, "joint", "joint_mlp", "late_fusion", "late_fusion_learned")
 SOURCE = "source/valid_acc"
 # Term of the theorem -> how it is written.
 THEOREM = {
@@ -76,6 +77,10 @@ class Line:
     @property
     def is_estimator(self) -> bool:
         return self.method == ESTIMATOR
+
+    @property
+    def is_ensemble(self) -> bool:
+        return self.method == ENSEMBLE
 
     @property
     def is_competitor(self) -> bool:

@@ -11,6 +11,7 @@ from reports.line import CONVENTIONAL, ESTIMATOR, FLOOR, Line, paired
 from reports.statistics import MIN_SEEDS, Summary
 from reports.table import Table
 from reports.text import as_csv, four, grid, number, percent, signed_limits, signed_percent, spread
+from reports.tuning import has_tuning, sentence, warnings
 
 OWN = "dmil_pid"
 NOT_PLANNED, NO_RUNS = "–", "no runs"
@@ -192,9 +193,11 @@ def _difference(found: Summary | None) -> list[str]:
 
 
 def captions(overview: Overview) -> list[str]:
-    """What the accuracies of this suite are, where they are not those of the classes of training."""
+    """What the accuracies of this suite are, where they are not those of the classes of training, and how much tuning
+    the rows had, where they had any."""
     found = dict.fromkeys(transfer_caption(table.transfer) for table in overview.tables if table.transfer)
-    return list(found)
+    tuned = [table for table in overview.tables if has_tuning(table)]
+    return [*found, *(f"{table.dataset}: {' '.join([sentence(table), *warnings(table)])}" for table in tuned)]
 
 
 def holes(overview: Overview) -> list[str]:

@@ -15,17 +15,13 @@ from reports.interaction_tables import accuracy_table, gate_table, information_t
 from reports.leaderboard import caption, interval, seeds
 from reports.line import SOURCE, Line, paired, problem_of
 from reports.table import Table
-from reports.text import number, percent, shown_status, signed_percent
+from reports.text import budget_text, number, percent, shown_status, signed_percent
+from reports.tuning import provenance as provenance_of_settings
+from reports.tuning import sentence, settings_cell, warnings
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 IDENTITY = {"key", "group", "protocol", "suite", "dataset", "method", "seed", "level", "sweep", "status", "error"}
 IDENTITY |= {"not_finite", "command"}
-BUDGET_WORDS = {
-    ("epochs",): "at most {} epochs",
-    ("patience",): "patience {}",
-    ("lr_factor", "lr_patience"): "learning rate times {} after a plateau of {} epochs",
-    ("max_grad_norm",): "gradients clipped to norm {}",
-}
 
 
 def to_html(table: Table, tracking: Tracking) -> str:
@@ -37,6 +33,8 @@ def to_html(table: Table, tracking: Tracking) -> str:
         "rows": [_details(line, tracking) for line in table.lines if line.row],
         "dots": dots(table),
         "headline": headline(table),
+        "tuning": sentence(table),
+        "unequal": warnings(table),
         "caption": caption(table),
         "provenance": provenance(table),
         "bayes_error": bayes_error(table),
@@ -132,7 +130,7 @@ def provenance(table: Table) -> list[tuple[str, list[str]]]:
         ("command", sorted({row.command for row in rows if row.command})),
         ("data checksum", sorted({row.data_checksum for row in rows})),
         ("protocol", sorted({row.protocol for row in rows})),
-        ("budget of every row", sorted({_budget(row.budget) for row in rows if row.budget})),
+        ("budget of every row", sorted({budget_text(row.budget) for row in rows if row.budget})),
         ("shared code revision", sorted({row.code for row in rows if row.code})),
     ]
     if table.overrides:
@@ -142,17 +140,6 @@ def provenance(table: Table) -> list[tuple[str, list[str]]]:
         is_common = len(values) == 1 and values[0][1] == n_runs
         entries.append((name, [value if is_common else f"{value} ({n} of {n_runs} runs)" for value, n in values]))
     return entries
-
-
-def _budget(budget: dict[str, Any]) -> str:
-    """A budget in words; what is not known by name follows as it is."""
-    rest = dict(budget)
-    parts = [
-        words.format(*(rest.pop(name) for name in names))
-        for names, words in BUDGET_WORDS.items()
-        if all(name in rest for name in names)
-    ]
-    return ", ".join([*parts, *(f"{name} {value}" for name, value in sorted(rest.items()))])
 
 
 def bayes_error(table: Table) -> float | None:
@@ -169,7 +156,7 @@ def _shown(line: Line, table: Table) -> dict[str, Any]:
         "line": line,
         "is_strongest": line is table.strongest,
         "status": shown_status(line),
-        "settings": _settings(line),
+        "settings": settings_cell(line, is_long=True),
         "cells": [
             percent(accuracy.mean) if accuracy else "",
             percent(accuracy.std) if accuracy and not line.is_floor else "",
@@ -189,18 +176,13 @@ def _shown(line: Line, table: Table) -> dict[str, Any]:
     }
 
 
-def _settings(line: Line) -> str:
-    if line.row is None or line.is_floor:
-        return ""
-    return f"set by hand: {', '.join(line.overrides)}" if line.overrides else "not tuned"
-
-
 def _details(line: Line, tracking: Tracking) -> dict[str, Any]:
     assert line.row
     histories = [_history(tracking, run) for run in line.row.runs if not problem_of(run)]
     return {
         "line": line,
         "row": line.row,
+        "tuning": provenance_of_settings(line),
         "curve": curve(histories),
         "runs": [
             {

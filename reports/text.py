@@ -13,6 +13,13 @@ from reports.statistics import Summary
 if TYPE_CHECKING:
     from rich.console import Console
 
+BUDGET_WORDS = {
+    ("epochs",): "at most {} epochs",
+    ("patience",): "patience {}",
+    ("lr_factor", "lr_patience"): "learning rate times {} after a plateau of {} epochs",
+    ("max_grad_norm",): "gradients clipped to norm {}",
+}
+
 
 def percent(value: float | None) -> str:
     """A share as percent with one decimal, empty where unknown."""
@@ -77,6 +84,17 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table in Markdown, line by line."""
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def budget_text(budget: dict[str, Any]) -> str:
+    """A budget in words; what is not known by name follows as it is."""
+    rest = dict(budget)
+    parts = [
+        words.format(*(rest.pop(name) for name in names))
+        for names, words in BUDGET_WORDS.items()
+        if all(name in rest for name in names)
+    ]
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in sorted(rest.items()))])
 
 
 def terminal() -> Console:

@@ -40,10 +40,14 @@ def require() -> Callable[[Path], Path]:
 
 @pytest.fixture(autouse=True)
 def _isolated(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's MLflow store. The prepared data stays shared: its names are content hashes."""
+    """No test reads or writes the user's MLflow store or tuned settings.
+
+    The prepared data stays shared: its names are content hashes.
+    """
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     monkeypatch.setenv("DMIL_DATA", str(data_root))
+    monkeypatch.setattr("benchmarks.tuned.TUNED_DIR", tmp_path / "tuned")

@@ -14,10 +14,11 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from benchmarks.mlflow_store import create_schema
 from benchmarks.outbox import Outbox
 from benchmarks.record import PREDICTIONS, Plan, PlannedRow, RunRecord, content_hash
 from benchmarks.store import create_sqlite
-from benchmarks.tracking import Tracking, create_schema
+from benchmarks.tracking import Tracking
 
 Pair = tuple[Tracking, Outbox]
 CARD = {
@@ -34,6 +35,26 @@ CARD = {
     "truth_names": (),
     "warning": None,
     "bayes_accuracy": None,
+}
+
+
+BUDGET = {"epochs": 60, "patience": 20, "lr_patience": 8, "lr_factor": 0.5, "max_grad_norm": 1.0}
+TUNING = {
+    "sweep": "5feed",
+    "suite": "leaderboard",
+    "budget": BUDGET,
+    "n_configurations": 64,
+    "seeds": [1000, 1001],
+    "n_epochs": 2345,
+    "valid_score": 0.8125,
+    "valid_loss": 0.5,
+    "default_score": 0.75,
+    "revision": 1,
+    "code": "c0de",
+    "torch": "2.13.0",
+    "device": "cpu",
+    "tuned_at": "2026-01-02T03:04:05+00:00",
+    "command": "python -m sweeps run --dataset toy",
 }
 
 
@@ -74,14 +95,17 @@ def failed_record(method: str, seed: int, error: str = "loss is nan in epoch 3",
     return made_record(method, seed, status="failed", error=error, metrics={}, history=[], **changes)
 
 
-def made_plan(rows: Mapping[str, Sequence[int]], **changes: Any) -> Plan:
-    """A plan of methods and their seeds."""
+def made_plan(
+    rows: Mapping[str, Sequence[int]], tuning: Mapping[str, dict[str, Any]] | None = None, **changes: Any
+) -> Plan:
+    """A plan of methods and their seeds. tuning: of some of the methods."""
     planned = tuple(
         PlannedRow(
             method=method,
             group=made_group(method, changes.get("dataset", "toy")),
             settings={"lr": 0.001, "encoder": {"width": 64}},
             keys={str(seed): made_key(method, seed) for seed in seeds},
+            tuning=(tuning or {}).get(method, {}),
         )
         for method, seeds in rows.items()
     )
@@ -94,7 +118,7 @@ def made_plan(rows: Mapping[str, Sequence[int]], **changes: Any) -> Plan:
         "card": CARD,
         "data_checksum": "c0ffee",
         "rows": planned,
-        "budget": {"epochs": 60, "patience": 20, "lr_patience": 8, "lr_factor": 0.5, "max_grad_norm": 1.0},
+        "budget": BUDGET,
         "code": "5ha12ed",
     }
     return Plan(**fields | changes)
@@ -222,3 +246,20 @@ def three_methods() -> tuple[list[RunRecord], dict[str, Any]]:
 def on(dataset: str, *records: RunRecord) -> list[RunRecord]:
     """The same runs on another dataset."""
     return [replace(record, dataset=dataset, group=made_group(record.method, dataset)) for record in records]
+
+
+class Killed(BaseException):
+    pass
+
+
+class Dying:
+    """An MLflow client that dies instead of making its n-th call."""
+
+    def __init__(self, client: MlflowClient, n: float) -> None:
+        self.client, self.n, self.made = client, n, 0
+
+    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
+        if self.made >= self.n:
+            raise Killed
+        self.made += 1
+        return getattr(self.client, name)

@@ -15,7 +15,7 @@ from reports.interaction_tables import to_csv
 from reports.interactions import Analysis, Interactions
 from reports.page import to_html
 from reports.table import Table, build_tables
-from tests.made_runs import CARD, answers, made_key, made_record, predictions
+from tests.made_runs import BUDGET, CARD, answers, made_key, made_record, predictions
 
 N_SEEDS = 3
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
@@ -24,7 +24,7 @@ Edit = Callable[[pd.DataFrame], pd.DataFrame]
 class MadeTracking:
     """The reading side of ``Tracking``: rows of three planned seeds, with their card and files.
 
-    planned: dataset -> when it was planned, else 1000.
+    planned: dataset -> when it was planned, else 1000. tuning: of some of the methods. overrides: of every plan.
     """
 
     def __init__(
@@ -35,11 +35,15 @@ class MadeTracking:
         files: Mapping[str, pd.DataFrame] | None = None,
         card: Mapping[str, Any] | None = None,
         planned: Mapping[str, int] | None = None,
+        tuning: Mapping[str, dict[str, Any]] | None = None,
+        overrides: tuple[str, ...] = (),
     ) -> None:
         self._records = {(record.dataset, record.method, record.seed): record for record in records}
         self._folder = folder
         self._card = CARD | dict(card or {})
         self._planned = planned or {}
+        self._tuning = tuning or {}
+        self._overrides = overrides
         for key, frame in (files or {}).items():
             frame.to_parquet(folder / f"{key}.parquet")
 
@@ -52,7 +56,22 @@ class MadeTracking:
         runs = tuple(self._run(dataset, method, seed) for seed in range(N_SEEDS))
         suite = next(record.suite for record in self._records.values() if record.dataset == dataset)
         planned = self._planned.get(dataset, 1000)
-        return Row(suite, dataset, method, "group", "p1", planned, "a command", "c0ffee", "parent", {"lr": "0.1"}, runs)
+        return Row(
+            suite,
+            dataset,
+            method,
+            "group",
+            "p1",
+            planned,
+            "a command",
+            "c0ffee",
+            "parent",
+            {"lr": "0.1"},
+            runs,
+            budget=BUDGET,
+            overrides=self._overrides,
+            tuning=self._tuning.get(method, {}),
+        )
 
     def _run(self, dataset: str, method: str, seed: int) -> SeedRun:
         record = self._records.get((dataset, method, seed))

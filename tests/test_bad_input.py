@@ -67,6 +67,7 @@ def error_of(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> 
         (("--seeds", "many"), "invalid int value"),
         (("--epochs", "0"), "`epochs >= 1` must hold"),
         (("--trials", "8"), "unrecognized arguments"),
+        (("--tuned", "7"), "invalid choice: '7'"),
         (("--device", "tpu"), "invalid choice"),
     ],
 )

@@ -238,7 +238,7 @@ def test_a_transfer_says_what_its_numbers_are(tmp_path: Path) -> None:
     text, page = leaderboard_markdown(table), page_of(table, tracking)
     assert said in text
     assert said in page
-    assert "| 3/3 | complete | 90.0 |" in text
+    assert "| 3/3 | default | complete | 90.0 |" in text
     assert "source valid acc. %" in text
     assert ">Source</abbr> %" in page
     assert said in to_html(Overview("small", (table,)))

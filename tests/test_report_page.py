@@ -52,7 +52,7 @@ def test_page_is_self_contained_and_escapes(pair: Pair) -> None:
     assert "dmil minus joint over 3 paired seeds: −10.0 points (95 % interval −10.0 to −10.0; it covers seeds" in page
     assert "dmil itself: rank 2 of 2 by test accuracy, at 60.0 %." in page
     assert "No method was tuned" in page
-    assert page.count('<td class="text settings">not tuned</td>') == 2
+    assert page.count('<td class="text settings">default</td>') == 2
     budget = "at most 60 epochs, patience 20, learning rate times 0.5 after a plateau of 8 epochs, "
     assert f"<code>{budget}gradients clipped to norm 1.0</code>" in page
     assert "<dt>shared code revision</dt><dd><code>5ha12ed</code></dd>" in page
@@ -75,7 +75,7 @@ def test_markdown_names_warning_and_holes(pair: Pair, tmp_path: Path, capsys: py
     assert main(["--out", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "small" / "toy" / "leaderboard.md").read_text()
     assert "> **Warning.** void" in text
-    assert "| 1 | joint | 70.0 ± 10.0 | 45.2 to 94.8 | 0.500 |  | 80.0 | 3/3 | complete |" in text
+    assert "| 1 | joint | 70.0 ± 10.0 | 45.2 to 94.8 | 0.500 |  | 80.0 | 3/3 | default | complete |" in text
     assert "- `dmil` seed 0: boom" in text
     printed = capsys.readouterr().out
     assert "70.0 ± 10.0" in printed

@@ -60,6 +60,8 @@ def test_csv_has_the_values_computed_by_hand(pair: Pair) -> None:
         "n_params": "120",
         "train_seconds": "2.50",
         "status": "complete",
+        "settings": "default",
+        "n_configurations": "0",
     }
 
 
@@ -129,7 +131,7 @@ def test_the_constant_row_is_a_floor_and_no_competitor(pair: Pair) -> None:
     (table,) = build_tables(pair[0])
     line = next(line for line in table.lines if line.method == "constant")
     assert (line.rank, line.gap, line.interval, line.is_conventional) == (None, None, None, False)
-    assert cells(line) == ("", "constant", "75.0", "", "0.500", "", "80.0", "3/3", "floor")
+    assert cells(line) == ("", "constant", "75.0", "", "0.500", "", "80.0", "3/3", "", "floor")
     assert "label frequencies (most frequent class) of the very split it is judged on" in to_markdown(table)
     assert "label frequencies (most frequent class) of the very split it is judged on" in to_html(table, pair[0])
 

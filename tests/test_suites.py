@@ -130,6 +130,7 @@ def test_a_suite_overrules_its_base_even_where_that_speaks_of_one_dataset(write:
         ("base: [a]\ndatasets: {digits: }\n", r"base must be text, but got \['a'\]"),
         ("base: mine\n", "suite mine.yaml lacks datasets"),
         (PLAIN + "theorem: often\ndatasets: {digits: }\n", "theorem must be true or false, but got 'often'"),
+        (PLAIN + "tuned: 1\ndatasets: {digits: }\n", "tuned must be true or false, but got 1"),
         (PLAIN + "datasets: {digits: {base: mine}}\n", "unknown key of suite mine.yaml, dataset digits: 'base'"),
         (PLAIN + "datasets: {digts: }\n", "suite mine.yaml: unknown dataset 'digts': did you mean 'digits'"),
         (PLAIN + "datasets: {interactions: , interactions-mixed: }\n", "names dataset 'interactions-mixed' twice"),
