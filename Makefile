@@ -26,7 +26,7 @@ bench: DATASET ?= $(if $(SUITE),,interactions-mixed)
 bench: $(READY) ## train METHODS on DATASET (default interactions-mixed; if only SUITE is named: on all of it), then report
 	@$(PY) -m benchmarks run $(call flags,DATASET SUITE METHODS SEEDS EPOCHS DEVICE JOBS TUNED); $(call then_report,$(call flags,DATASET SUITE) --allow-unreachable)
 sweep: $(READY) ## search the settings of METHODS (default all) on DATASET, the same budget for each, then report
-	@$(PY) -m sweeps run $(call flags,DATASET SUITE METHODS TRIALS SEEDS EPOCHS POPULATION AHEAD BACKEND JOBS DEVICE); $(call then_report,--sweep '$(or $(DATASET),interactions-mixed)')
+	@$(PY) -m sweeps run $(call flags,DATASET SUITE METHODS TRIALS SEEDS EPOCHS POPULATION AHEAD BACKEND JOBS DEVICE); $(call then_report,--sweep '$(or $(DATASET),interactions-mixed)' $(call flags,SUITE) --allow-unreachable)
 report: $(READY) ## write reports/out from the tracked runs; SWEEP=mosi: of that search
 	$(PY) -m reports $(call flags,DATASET SUITE SWEEP)
 ui: $(READY) ## browse the tracked runs at http://localhost:5000

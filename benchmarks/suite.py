@@ -192,7 +192,7 @@ def parse_assignments(texts: Iterable[str]) -> SettingsTable:
             )
         try:
             table = merge(table, {who: {setting: yaml.safe_load(value)}})
-        except yaml.YAMLError as error:
+        except (ValueError, yaml.YAMLError) as error:
             raise UserError(f"cannot read the value of setting {text!r}") from error
     return table
 

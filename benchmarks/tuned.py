@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from benchmarks.methods import Row
 
 TUNED_DIR = Path(__file__).parent / "tuned"
-TEXT, COUNT, NUMBER, MAPPING = "text", "a whole number of 1 or more", "a finite number", "a mapping"
-SEEDS = "a list of whole numbers"
+TEXT, COUNT, NUMBER, MAPPING = "text", "a whole number of 1 or more", "a finite number", "a mapping of names"
+SEEDS, TEXTS = "a list of whole numbers", "a list of texts"
 # What a row of a table says itself.
 OF_THE_ROW = ("dataset", "method", "settings", "data_checksum")
 COMMAND_LENGTH = 1000
@@ -34,10 +34,11 @@ class Tuned:
     """The winner of a study, and what finding it took.
 
     method: name of a table row, such as unimodal_text. settings: every setting of the method. sweep: key of the study;
-    suite, budget: whose budget each of its replicas had. seeds: of every configuration; n_epochs: trained by all
-    replicas together. valid_score: mean over the seeds of the best validation accuracy (regression: minus the absolute
-    error), valid_loss: of the loss at these epochs; default_score: of the configuration that was tried first, None
-    where it was pruned or failed. revision: of the method. code: revision of the code. tuned_at: ISO 8601, UTC.
+    suite, budget: whose budget each of its replicas had. overrides: settings set by hand, not searched. seeds: of
+    every configuration; n_epochs: trained by all replicas together. valid_score: mean over the seeds of the best
+    validation accuracy (regression: minus the absolute error), valid_loss: of the loss at these epochs; default_score:
+    of the configuration that was tried first, None where it failed. revision: of the method. code: revision of the
+    code. tuned_at: ISO 8601, UTC.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Tuned:
     sweep: str
     suite: str
     budget: dict[str, Any]
+    overrides: tuple[str, ...]
     n_configurations: int
     seeds: tuple[int, ...]
     n_epochs: int
@@ -67,13 +69,13 @@ class Tuned:
         return kept | {"command": clip(self.command, COMMAND_LENGTH)}
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"seeds": list(self.seeds)}
+        return asdict(self) | {"seeds": list(self.seeds), "overrides": list(self.overrides)}
 
 
 SHAPES = {entry.name: TEXT for entry in fields(Tuned)}
 SHAPES |= dict.fromkeys(("n_configurations", "n_epochs", "revision"), COUNT)
 SHAPES |= dict.fromkeys(("valid_score", "valid_loss", "default_score"), NUMBER)
-SHAPES |= {"settings": MAPPING, "budget": MAPPING, "seeds": SEEDS}
+SHAPES |= {"settings": MAPPING, "budget": MAPPING, "seeds": SEEDS, "overrides": TEXTS}
 
 
 def path_of(dataset: str, method: str, folder: Path | None = None) -> Path:
@@ -118,12 +120,12 @@ def load(dataset: str, method: str, folder: Path | None = None) -> Tuned | None:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise _faulty(path, f"cannot be read ({' '.join(str(error).split())})") from error
     _check_shape(path, content)
     if (content["dataset"], content["method"]) != (dataset, method):
         raise _faulty(path, f"speaks of {content['method']} on {content['dataset']}, not of {method} on {dataset}")
-    return Tuned(**content | {"seeds": tuple(content["seeds"])})
+    return Tuned(**content | {name: tuple(content[name]) for name in ("seeds", "overrides")})
 
 
 def is_tuned(dataset: str, folder: Path | None = None) -> bool:
@@ -189,7 +191,9 @@ def _is(kind: str, value: Any) -> bool:
     if kind == TEXT:
         return isinstance(value, str)
     if kind == MAPPING:
-        return isinstance(value, dict)
+        return isinstance(value, dict) and all(isinstance(name, str) for name in value)
+    if kind == TEXTS:
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
     if kind == SEEDS:
         return isinstance(value, list) and bool(value) and all(type(seed) is int for seed in value)
     if kind == COUNT:
@@ -198,7 +202,7 @@ def _is(kind: str, value: Any) -> bool:
 
 
 def _faulty(path: Path, reason: str) -> UserError:
-    return UserError(f"tuned settings {_shown(path)}: {reason}; mend or delete the file, or run with TUNED=0")
+    return UserError(f"tuned settings {_shown(path)}: {reason}; mend or delete the file, or run the bench with TUNED=0")
 
 
 def _shown(path: Path) -> str:

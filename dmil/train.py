@@ -74,7 +74,8 @@ def fit(
     A replica's numbers depend on its own settings and seed alone. One whose loss or gradient is not finite ends
     as failed; the others go on. ``on_epoch(epoch, {replica index: metrics})`` is called after every epoch.
     ``prune(epoch, stage, {replica index: its selection in this stage})`` is called before that, with the replicas that
-    trained in this epoch; those it returns end here as pruned, at the best epoch they had, and leave the stack smaller.
+    trained in this epoch and did not fail; those it returns end here as pruned, at the best epoch they had, and leave
+    the stack smaller.
 
     Raises:
         ValueError: no replica, replicas that differ in a setting which a stack must share, settings of another

@@ -16,11 +16,20 @@ def halving(rungs: Sequence[tuple[float, float]]) -> str:
     parts = [f"{_fraction(keep)} after {_fraction(at)} of the epochs" for at, keep in rungs]
     if not parts:
         return "none dropped early"
-    return f"of which the best go on: {' and '.join(parts)}, the last time within the last stage of training"
+    return (
+        f"of which the best go on: {' and '.join(parts)}, the last time within the last stage of training; the default "
+        "configuration stays in any case"
+    )
 
 
 def _fraction(share: float) -> str:
     return str(Fraction(share).limit_denominator(100))
+
+
+def _by_hand(plan: StudyPlan) -> str:
+    """The settings that were set by hand and so not searched, with the values that the method had."""
+    names = sorted({text.partition("=")[0].rpartition(".")[2] for text in plan.overrides})
+    return ", ".join(f"{name}={plan.base[name]}" for name in names) or "none"
 
 
 CONDITIONS: dict[str, Callable[[StudyPlan], Any]] = {
@@ -28,6 +37,7 @@ CONDITIONS: dict[str, Callable[[StudyPlan], Any]] = {
     "seeds": lambda plan: list(plan.seeds),
     "population": lambda plan: plan.population,
     "halving": lambda plan: halving(plan.rungs),
+    "settings set by hand": _by_hand,
     "populations ahead": lambda plan: plan.ahead,
     "data": lambda plan: plan.data_checksum,
     "device": lambda plan: plan.device,

@@ -35,9 +35,15 @@ class Study:
     def is_dmil(self) -> bool:
         return self.method.split("_")[0] == "dmil"
 
-    @property
+    @cached_property
     def trials(self) -> tuple[Trial, ...]:
-        return self.row.trials
+        """Those asked for last; an earlier command may have asked for more."""
+        return tuple(trial for trial in self.row.trials if trial.number < self.plan.n_trials)
+
+    @property
+    def n_more(self) -> int:
+        """Configurations that tracking knows beyond those asked for last; they count nowhere."""
+        return len(self.row.trials) - self.n_tried
 
     @property
     def n_tried(self) -> int:
@@ -66,9 +72,9 @@ class Study:
         return best[1] if best else None
 
     @property
-    def default(self) -> Trial | None:
-        """The configuration that has every setting at its default, None where it has not been tried yet."""
-        return next((trial for trial in self.trials if trial.number == 0), None)
+    def default_score(self) -> float | None:
+        """Of the configuration with every setting at its default, None where it has not been tried yet or failed."""
+        return next((trial.score for trial in self.trials if trial.number == 0 and trial.status == FINISHED), None)
 
     @property
     def best(self) -> float | None:
@@ -76,9 +82,8 @@ class Study:
 
     @property
     def gain(self) -> float | None:
-        """Score of the winner minus that of the default configuration; at most this where the latter was dropped."""
-        base = self.default.score if self.default else None
-        return None if base is None or self.best is None else self.best - base
+        """Score of the winner minus that of the default configuration."""
+        return None if self.default_score is None or self.best is None else self.best - self.default_score
 
     @cached_property
     def counted(self) -> list[float]:
@@ -183,9 +188,12 @@ class Sweep:
             names = ", ".join(f"{study.method} ({_progress(study)})" for study in short)
             found.append(f"Not complete, the same command goes on: {names}.")
         for study in self.studies:
-            if study.n_tried > study.plan.n_trials:
-                found.append(f"{study.method} has tried more configurations than planned last ({_progress(study)}).")
-            elif study.is_complete and study.n_tried < study.plan.n_trials:
+            if study.n_more:
+                found.append(
+                    f"{study.method} has tried {study.n_more} more than the {study.plan.n_trials} configurations "
+                    "planned last; they are left out here."
+                )
+            if study.is_complete and study.n_tried < study.plan.n_trials:
                 found.append(f"{study.method} has tried all {study.n_tried} configurations that its space holds.")
         return found
 

@@ -10,7 +10,7 @@ from reports.page import render
 from reports.sweep import Study, Sweep
 from reports.sweep_figures import costs, orderings
 from reports.sweep_plots import ordering, panels, survivors
-from reports.sweep_tables import AT_MOST, changes, default_score, gain, notes, settings, status, summary
+from reports.sweep_tables import changes, notes, settings, status, summary
 from reports.text import percent, terminal
 
 PRINTED = (
@@ -70,8 +70,10 @@ def sentence(study: Study) -> str:
     text = f"{tried}: {', '.join(ends)}." if ends else f"{tried}."
     if study.winner is None:
         return f"{text} There is no winner yet."
-    best = f"Best: {study.score(study.best)} by no. {study.winner.number}; default: {default_score(study)}"
-    return f"{text} {best}{f', gain {gain(study)}' if gain(study) else ''}."
+    best = f"Best: {study.score(study.best)} by no. {study.winner.number}"
+    if study.default_score is None:
+        return f"{text} {best}."
+    return f"{text} {best}; default: {study.score(study.default_score)}, gain {study.difference(study.gain)}."
 
 
 def spent(study: Study) -> str:
@@ -118,8 +120,6 @@ def print_sweep(sweep: Sweep) -> None:
     for study in sweep.studies:
         grid.add_row(*_printed(study), style="bold" if study.is_dmil else "")
     console.print(grid)
-    if any(gain(study).startswith(AT_MOST) for study in sweep.studies):
-        console.print(f"{AT_MOST}: the default configuration was dropped early, default is what it had by then.")
     for text in notes(sweep):
         console.print(text, markup=False, highlight=False)
     for text in sweep.warnings:
@@ -128,14 +128,13 @@ def print_sweep(sweep: Sweep) -> None:
 
 def _printed(study: Study) -> list[str]:
     """The row of the summary without what a terminal has no room for."""
-    base = study.default
     return [
         study.method,
         f"{study.n_tried}/{study.plan.n_trials}",
         *(str(study.count(status)) for status in (FINISHED, PRUNED, FAILED)),
         study.score(study.best),
-        study.score(base.score) if base and base.status == PRUNED else default_score(study),
-        gain(study),
+        study.score(study.default_score),
+        study.difference(study.gain),
         f"{study.epochs:,}",
         percent(study.epochs / study.full_epochs) if study.full_epochs else "",
         status(study),

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.trials import FAILED, FINISHED, PRUNED, Trial
+from benchmarks.trials import FAILED, PRUNED, Trial
 from reports.figures import Axis
 from reports.orderings import best_of, best_so_far
 from reports.sweep import Study, Sweep
 from reports.sweep_figures import counts, round_axis, score_axis, share_of
-from reports.sweep_tables import outcome, value_text
+from reports.sweep_tables import value_text
 
 LEFT, RIGHT = 13.0, 97.0
 TOP, HEIGHT = 16.0, 120.0
@@ -141,8 +141,7 @@ def _panel(name: str, study: Study, axis: Axis) -> dict[str, Any]:
 
 def _dot(name: str, trial: Trial, study: Study, scale: Scale, axis: Axis) -> dict[str, Any]:
     value = trial.params[name]
-    texts = [f"no. {trial.number}: {value_text(value)}", study.score(trial.score)]
-    texts += [outcome(trial)] if trial.status != FINISHED else []
+    texts = [f"no. {trial.number}: {value_text(value)}", study.score(trial.score), _end(trial)]
     return {
         "x": across(scale.place(value, trial.number)),
         "y": down(share_of(trial.score, axis)) if trial.score is not None else TOP + HEIGHT + BELOW,
@@ -150,6 +149,13 @@ def _dot(name: str, trial: Trial, study: Study, scale: Scale, axis: Axis) -> dic
         "is_winner": trial is study.winner,
         "title": ", ".join(text for text in texts if text),
     }
+
+
+def _end(trial: Trial) -> str:
+    """How a configuration ended that was not trained to the end."""
+    if trial.status == FAILED:
+        return "failed"
+    return f"dropped at epoch {trial.pruned_at}" if trial.status == PRUNED else ""
 
 
 class Scale:

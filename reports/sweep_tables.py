@@ -30,8 +30,6 @@ COLUMNS = (
     "seconds",
 )
 LAST_COLUMNS = ("error", "run_id")
-AT_MOST = "≤"
-WORDS = {FINISHED: "finished", PRUNED: "dropped", FAILED: "failed"}
 
 
 def summary(sweep: Sweep) -> dict[str, Any]:
@@ -56,11 +54,11 @@ def summary(sweep: Sweep) -> dict[str, Any]:
         ],
         "rows": [_summary_row(study) for study in sweep.studies],
         "caption": f"Best: {what} of the best configuration that was trained to the end, mean over seeds of their best "
-        "epochs. Default: the same of the configuration with every setting at its default; where that was dropped "
-        "early, what it had by then, and the gain is at most the one shown. Found at: the winner's number, counted "
-        "from 0. Dropped: by successive halving. Epochs: over all configurations and seeds; of full: as a share of "
-        "what they would have been, had nothing ended early. Train s: the configurations' shares of the time that "
-        f"training their populations took. {SELECTION}",
+        "epochs. Default: the same of the configuration with every setting at its default, which is never "
+        "dropped; empty where it has not been tried yet or failed. Found at: the winner's number, counted from 0. "
+        "Dropped: by successive halving. Epochs: over all configurations and seeds; of full: as a share of what they "
+        "would have been, had nothing ended early. Train s: the configurations' shares of the time that training "
+        f"their populations took. {SELECTION}",
     }
 
 
@@ -71,8 +69,8 @@ def _summary_row(study: Study) -> list[str]:
         *(str(study.count(status)) for status in (FINISHED, PRUNED, FAILED)),
         str(len(study.plan.seeds)),
         study.score(study.best),
-        default_score(study),
-        gain(study),
+        study.score(study.default_score),
+        study.difference(study.gain),
         str(study.winner.number) if study.winner else "",
         f"{study.epochs:,}",
         percent(study.epochs / study.full_epochs) if study.full_epochs else "",
@@ -83,26 +81,6 @@ def _summary_row(study: Study) -> list[str]:
 
 def status(study: Study) -> str:
     return "complete" if study.is_complete else "not complete"
-
-
-def default_score(study: Study) -> str:
-    """What the default configuration reached, and how it ended where that was not at the end."""
-    base = study.default
-    if base is None:
-        return "not yet"
-    return study.score(base.score) if base.status == FINISHED else f"{study.score(base.score)} {outcome(base)}".strip()
-
-
-def outcome(trial: Trial) -> str:
-    """How a configuration ended, in words."""
-    word = WORDS[trial.status]
-    return f"{word} at epoch {trial.pruned_at}" if trial.pruned_at is not None else word
-
-
-def gain(study: Study) -> str:
-    """Of the winner over the default configuration."""
-    text = study.difference(study.gain)
-    return f"{AT_MOST} {text}" if text and study.default and study.default.status == PRUNED else text
 
 
 def settings(study: Study) -> list[dict[str, Any]]:

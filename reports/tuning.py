@@ -81,7 +81,7 @@ def provenance(line: Line) -> str:
         return f"Tuned by their own sweeps: the members {', '.join(found[MEMBERS])}."
     if not found:
         return ""
-    untuned = "not known (pruned or failed)" if found["default_score"] is None else f"{found['default_score']:.4f}"
+    untuned = "not known (failed)" if found["default_score"] is None else f"{found['default_score']:.4f}"
     return (
         f"Tuned with {found['n_configurations']} configurations × seeds {', '.join(map(str, found['seeds']))}, "
         f"{found['n_epochs']:,} epochs in all; budget of each run: {budget_text(found['budget'])}. Validation score "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,9 @@ import torch
 
 from benchmarks.trials import PopulationRecord
 from dmil.data import Split
-from sweeps.population import Data, Population
+from sweeps.population import Data, Population, train_population
 
+MOST_FAILURES = 3  # of a population's workers, before it is given up
 CONTEXT_MB = 600.0  # what a process takes of an accelerator before its first tensor
 HEADROOM = 1.5  # of memory: fragments, and settings that need more than those measured
 SHARE_STEPS = 20  # shares of an accelerator are multiples of a twentieth, a twentieth at least
@@ -59,6 +61,34 @@ def out_of_memory(text: str) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """torch says it of a CPU's memory only in words."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator: can't" in str(error)
+
+
+def answer(population: Population, share: float, data: Data, device: str, version: str) -> dict[str, str]:
+    """A record as JSON text, which Tune leaves as it is; or the reason why there is none."""
+    if torch.__version__ != version:
+        return {"failure": f"a worker has torch {torch.__version__}, not {version}; install the same on all nodes"}
+    torch.set_num_threads(1)
+    if device != "cpu":
+        torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        return {"record": json.dumps(train_population(population, data, device=device).to_dict())}
+    except Exception as error:
+        if is_out_of_memory(error):
+            return {"memory": reason(error)}
+        if device != "cpu":
+            raise  # after most errors of CUDA a process is of no more use: Tune tries again in a new one
+        return {"failure": reason(error)}
+    finally:
+        if device != "cpu":
+            torch.cuda.empty_cache()
+
+
+def last_failure(note: str) -> str:
+    """One line of Tune's note of a trial's failures: it ends with the exception, or what became of the process."""
+    lines = [line.strip() for line in note.rpartition("Failure #")[2].splitlines()[1:] if line.strip()]
+    low = next((line for line in lines if "running low on memory" in line), None)
+    text = (low or lines[-1] if lines else "its worker died")[:300]
+    return out_of_memory(text) if low else f"{text} ({MOST_FAILURES + 1} tries)"
 
 
 def gpu_share(*, peak_per_replica_mb: float, n_replicas: int, total_mb: float) -> float:

@@ -16,7 +16,7 @@ import socket
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,9 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("dmil", "datasets", "benchmarks", "sweeps")
 MODES = ("token", "disabled")
 PROBE_SECONDS = 3.0
-GRACE_SECONDS = 20.0
+START_SECONDS = 90
+GRACE_SECONDS = 20
 LEAST_STORE = 128 * 2**20  # bytes, beside the data
-LONGEST_FOLDER = 36  # a socket's path has 103 characters at most, and Ray adds 67
+LONGEST_FOLDER = 26  # a socket's path has 103 characters at most; Ray's part of it 64, the folder's own name 13
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -61,15 +62,35 @@ def run(search: Search, data: Data, *, device: str, jobs: int | None, address: s
     """
     if address is not None:
         check_address(address)
-    place = Place(device, jobs, address, scratch.resolve())
+    with _short_folder(scratch.resolve()) as folder:
+        place = Place(device, jobs, address, scratch.resolve(), folder)
+        end = _run_driver(search, pickle.dumps(compact(data)), place)
+    if end.is_bad_input:
+        raise UserError(end.text)
+    if end.text:
+        raise RuntimeError(f"Ray's driver failed:\n{end.text}")
+
+
+@contextmanager
+def _short_folder(scratch: Path) -> Iterator[Path]:
+    """A folder in ``scratch``, or elsewhere where that has too long a name."""
+    where = None if len(str(scratch)) > LONGEST_FOLDER else scratch
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=where or "/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _run_driver(search: Search, data: bytes, place: Place) -> _End:
+    """data: as bytes; torch would send its tensors through /dev/shm, of which containers have little."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    # As bytes: torch would send its tensors through /dev/shm, of which containers have little.
-    process = context.Process(target=_drive, args=(theirs, pickle.dumps(compact(data)), place), name="ray driver")
+    process = context.Process(target=_drive, args=(theirs, data, place), name="ray driver")
     process.start()
     theirs.close()
     try:
-        end = _serve(search, ours)
+        if not ours.poll(START_SECONDS):
+            process.kill()
+            raise UserError(f"{place} did not answer within {START_SECONDS} s; is it Ray, and of this version?")
+        return _serve(search, ours)
     except EOFError:
         process.join(GRACE_SECONDS)
         raise UserError(
@@ -81,10 +102,6 @@ def run(search: Search, data: Data, *, device: str, jobs: int | None, address: s
         process.join(GRACE_SECONDS)
         process.kill()
         process.join()
-    if end.is_bad_input:
-        raise UserError(end.text)
-    if end.text:
-        raise RuntimeError(f"Ray's driver failed:\n{end.text}")
 
 
 def check_address(address: str) -> None:
@@ -121,12 +138,16 @@ def _probe(address: str) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the driver finds devices."""
+    """Where the driver finds devices. folder: for the sockets of a Ray of its own; its name is short."""
 
     device: str
     jobs: int | None
     address: str | None
     scratch: Path
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"the Ray cluster at {self.address}" if self.address else "Ray on this machine"
 
 
 @dataclass(frozen=True)
@@ -183,10 +204,10 @@ def _drive(connection: Connection, data: bytes, place: Place) -> None:
         os.dup2(log.fileno(), 2)
     os.environ |= SETTINGS
     try:
-        with _alone(place, len(data)) if place.address is None else nullcontext(_joining(place)) as options:
-            from sweeps import tuning
+        options = _alone(place, len(data)) if place.address is None else _joining(place)
+        from sweeps import tuning
 
-            tuning.run(_Asking(connection), pickle.loads(data), place, options)
+        tuning.run(_Asking(connection), pickle.loads(data), place, options)
         end = _End()
     except UserError as error:
         end = _End(str(error), is_bad_input=True)
@@ -194,6 +215,7 @@ def _drive(connection: Connection, data: bytes, place: Place) -> None:
         end = _End(traceback.format_exc())
     if is_orphan():
         shutil.rmtree(place.scratch, ignore_errors=True)
+        shutil.rmtree(place.folder, ignore_errors=True)
     else:
         with suppress(OSError):
             connection.send(("end", (end.text, end.is_bad_input)))
@@ -204,28 +226,22 @@ def is_orphan() -> bool:
     return parent is not None and not parent.is_alive()
 
 
-@contextmanager
-def _alone(place: Place, n_bytes: int) -> Iterator[dict[str, Any]]:
+def _alone(place: Place, n_bytes: int) -> dict[str, Any]:
     """Options of ``ray.init`` for this machine alone: on the loopback address, with a token nobody else can read."""
-    with ExitStack() as stack:
-        folder = place.scratch / "ray"
-        if len(str(folder)) > LONGEST_FOLDER:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmil-", dir="/tmp")))
-        folder.mkdir(exist_ok=True, mode=0o700)
-        token = folder / "token"
-        with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        os.environ |= ALONE | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "PYTHONPATH": path}
-        os.environ.pop("RAY_AUTH_TOKEN", None)
-        yield {
-            "address": "local",
-            "num_cpus": place.jobs or n_cores(),
-            "num_gpus": 0 if place.device == "cpu" else None,
-            "object_store_memory": 4 * n_bytes + LEAST_STORE,
-            "include_dashboard": False,
-            "_temp_dir": str(folder),
-        }
+    token = place.folder / "token"
+    with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ |= ALONE | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "PYTHONPATH": path}
+    os.environ.pop("RAY_AUTH_TOKEN", None)
+    return {
+        "address": "local",
+        "num_cpus": place.jobs or n_cores(),
+        "num_gpus": 0 if place.device == "cpu" else None,
+        "object_store_memory": 4 * n_bytes + LEAST_STORE,
+        "include_dashboard": False,
+        "_temp_dir": str(place.folder),
+    }
 
 
 def _joining(place: Place) -> dict[str, Any]:

@@ -35,13 +35,15 @@ class Halving:
     """The ``prune`` of ``dmil.fit`` for configurations of S replicas each, replica c * S + s being seed s of c.
 
     Ranks by the mean over seeds of the best validation score so far in this stage, ties by lower loss, then by place.
-    A configuration with a failed replica is out at once. pruned_at: configuration -> epoch.
+    A configuration with a failed replica is out at once. spared: configurations that stay in any case, beside those
+    that are kept. pruned_at: configuration -> epoch.
     """
 
     n_configurations: int
     n_seeds: int
     rungs: Mapping[int, float]
     last_stage: str
+    spared: Collection[int] = ()
     seen: dict[int, tuple[str, Selection]] = field(default_factory=dict)
     pruned_at: dict[int, int] = field(default_factory=dict)
     broken: set[int] = field(default_factory=set)
@@ -55,7 +57,7 @@ class Halving:
         if epoch in self.rungs:
             alive = sorted((c for c in alive if c not in out), key=self._rank)
             n_kept = max(1, math.floor(self.n_configurations * self.rungs[epoch]))
-            late = {c for c in alive[n_kept:] if not self._is_done(c, stage)}
+            late = {c for c in alive[n_kept:] if c not in self.spared and not self._is_done(c, stage)}
             self.pruned_at |= dict.fromkeys(late, epoch)
             out |= late
         return {replica for c in out for replica in self._replicas(c)}

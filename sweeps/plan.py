@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, suggestion
 from benchmarks.methods import Row, rows
 from benchmarks.plan import check_suite, row_settings
 from benchmarks.provenance import code_revision, torch_release
@@ -21,6 +24,7 @@ from sweeps.space import outside, search_space, shared_names
 # None of the seeds of a table (0, 1, ..): what a table reports was not selected with its own random numbers.
 FIRST_SEED = 1000
 ALL = "all"
+DECIDING = ("halving.py", "population.py", "space.py", "study.py")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def check(options: Options) -> Suite:
     if not options.methods:
         raise UserError("no method to tune; name some with --methods, or all")
     suite = load_suite(options.suite, options.dataset)
-    names = suite.methods if options.methods == (ALL,) else options.methods
+    names = [name for one in options.methods for name in (suite.methods if one == ALL else (one,))]
     budget = suite.budget if options.epochs is None else suite.budget | {"epochs": options.epochs}
     settings = merge(suite.settings, parse_assignments(options.assignments))
     resolved = Suite(suite.name, suite.dataset, tuple(names), options.seeds, budget, settings)
@@ -86,6 +90,10 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
         studies.append(_study(options, suite, row, by_hand, splits, device))
     if not studies:
         raise UserError(f"nothing to tune: {', '.join(suite.methods)} train nothing; name other methods")
+    known = {ALL, *(name for study in studies for name in (study.row.base, study.row.name))}
+    for who in by_hand:
+        if who not in known:
+            raise UserError(f"settings for {who!r}, which is not tuned here; {suggestion(who, sorted(known))}")
     return studies
 
 
@@ -93,7 +101,7 @@ def _study(
     options: Options, suite: Suite, row: Row, by_hand: SettingsTable, splits: Splits, device: str
 ) -> PlannedStudy:
     settings = row_settings(row, suite.settings)
-    fixed = {name for who in ("all", row.base, row.name) for name in by_hand.get(who, {})}
+    fixed = {name for who in (ALL, row.base, row.name) for name in by_hand.get(who, {})}
     space = search_space(row.method, fixed)
     if not space:
         raise UserError(f"empty search space: every setting of {row.name} is set by hand; leave one to be searched")
@@ -118,8 +126,9 @@ def _study(
         "population": options.population,
         "ahead": options.ahead,
     }
+    identity = content | {"search": _search_revision(), "optuna": version("optuna")}
     plan = StudyPlan(
-        key=content_hash(content),
+        key=content_hash(identity),
         overrides=tuple(text for text in options.assignments if _speaks_of(text, row)),
         n_trials=options.trials,
         is_higher_better=splits.task.kind != "regression",
@@ -128,6 +137,12 @@ def _study(
         **content,
     )
     return PlannedStudy(plan, row, shared_names(space, settings))
+
+
+@cache
+def _search_revision() -> str:
+    """Hash of the sources that decide what is tried and which configurations are dropped."""
+    return content_hash([(Path(__file__).with_name(name)).read_text(encoding="utf-8") for name in DECIDING])
 
 
 def _is_trained(row: Row, splits: Splits, budget: Budget) -> bool:

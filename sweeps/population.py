@@ -24,7 +24,8 @@ MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Configuration:
-    """One to be trained. number: its place in the study. params: what was searched; settings: all of them."""
+    """One to be trained. number: its place in the study; 0 is the base, which halving spares, as what tuning is worth
+    is the difference to it. params: what was searched; settings: all of them."""
 
     number: int
     params: dict[str, Any]
@@ -87,7 +88,8 @@ def train_population(
     replicas = [Replica(seed, one) for one in settings for seed in population.seeds]
     stages = method(settings[0], data.train.dims, data.task).stages(budget.epochs)
     rungs = rung_epochs(population.rungs, stages)
-    halving = Halving(len(settings), len(population.seeds), rungs, stages[-1].name)
+    base = {c for c, one in enumerate(population.configurations) if one.number == 0}
+    halving = Halving(len(settings), len(population.seeds), rungs, stages[-1].name, spared=base)
     on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)

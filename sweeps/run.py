@@ -19,9 +19,9 @@ from sweeps import cluster, local
 from sweeps.plan import Options, PlannedStudy, check, plan_studies
 from sweeps.population import Data
 from sweeps.search import Search, Sender
-from sweeps.study import Study
+from sweeps.study import Study, disk_errors
 from sweeps.watch import Watch, shown_score
-from sweeps.winners import keep_winner
+from sweeps.winners import check_files, keep_winner
 
 STATUS_FAILED = 1
 BACKENDS = ("ray", "local")
@@ -44,10 +44,10 @@ class Place:
 
 
 def run_sweep(options: Options, place: Place, results: Path) -> int:
-    """The whole command. Returns 0, or 1 where a study had to be given up.
+    """The whole command. Returns 0, or 1 where a study had to be given up or its winner could not be kept.
 
     Raises:
-        UserError: for bad input, nothing being written then.
+        UserError: for bad input, nothing being written then; or the search cannot go on.
     """
     started = time.perf_counter()
     suite = check(options)
@@ -55,26 +55,26 @@ def run_sweep(options: Options, place: Place, results: Path) -> int:
         cluster.check_address(place.address)
     splits = load_dataset(suite.dataset)
     planned = plan_studies(options, suite, splits, device=place.device)
+    check_files(one.plan for one in planned)
     data = Data(splits.train, splits.valid, splits.task)
     del splits
+    sender = Sender(results)
     with _studies(planned, results) as studies:
-        n_before = {study.plan.key: len(study.configurations) for study in studies}
-        sender = Sender(results)
+        before = {study.plan.key: set(study.records) for study in studies}
+        _opening(studies, place, results)
         try:
-            for study in studies:
-                sender.send(study, *study.records.values())
-            _search(studies, sender, data, place, results)
+            with disk_errors(results):
+                for study in studies:
+                    sender.send(study, *study.records.values())
+                _search(studies, sender, data, place)
         finally:
             sender.close()
-        _summary(studies, n_before, time.perf_counter() - started)
-        for study in studies:
-            if study.is_complete:
-                print(keep_winner(study))
-        if sender.error:
-            print(f"warning: results wait in {sender.outbox.root} for `make sync`: {sender.error}", file=sys.stderr)
-        failures = [f"{study.failure}" for study in studies if study.failure]
+        _summary(studies, before, time.perf_counter() - started)
+        failures = [*filter(None, (study.failure for study in studies)), *_keep_winners(studies)]
+    if sender.error:
+        print(f"warning: results wait in {sender.outbox.root} for `make sync`: {sender.error}", file=sys.stderr)
     for failure in failures:
-        print(f"error: {failure}; what it has finished is kept, the same command goes on", file=sys.stderr)
+        print(f"error: {failure}; what has finished is kept, the same command goes on", file=sys.stderr)
     return STATUS_FAILED if failures else 0
 
 
@@ -92,29 +92,47 @@ def _studies(planned: Sequence[PlannedStudy], results: Path) -> Iterator[list[St
         yield studies
 
 
-def _search(studies: list[Study], sender: Sender, data: Data, place: Place, results: Path) -> None:
+def _search(studies: list[Study], sender: Sender, data: Data, place: Place) -> None:
     n_total = sum(study.plan.n_trials for study in studies)
     with Watch(n_total, sum(len(study.configurations) for study in studies)) as watch:
         search = Search(studies, sender, watch.show)
-        if search.is_over:
-            return
-        if place.backend == "local":
+        if not search.is_over and place.backend == "local":
             local.run(search, data, device=place.device, jobs=place.n_jobs)
-            return
-        with TemporaryDirectory(prefix="dmil-") as scratch:
-            jobs = place.jobs if place.address else place.n_jobs
-            cluster.run(search, data, device=place.device, jobs=jobs, address=place.address, scratch=Path(scratch))
+        elif not search.is_over:
+            with TemporaryDirectory(prefix="dmil-") as scratch:
+                jobs = place.jobs if place.address else place.n_jobs
+                cluster.run(search, data, device=place.device, jobs=jobs, address=place.address, scratch=Path(scratch))
+    for study in studies:
+        if study.is_complete:
+            study.settle()
 
 
-def _summary(studies: Sequence[Study], n_before: dict[str, int], seconds: float) -> None:
-    n_new = sum(len(study.configurations) - n_before[study.plan.key] for study in studies)
+def _keep_winners(studies: Sequence[Study]) -> Iterator[str]:
+    """Those of complete studies; yields what went wrong."""
+    for study in studies:
+        if study.is_complete:
+            try:
+                print(keep_winner(study), flush=True)
+            except UserError as error:
+                yield f"{study.plan.method}: {error}"
+
+
+def _opening(studies: Sequence[Study], place: Place, results: Path) -> None:
+    plan, n_done = studies[0].plan, sum(len(study.configurations) for study in studies)
+    n_total = sum(study.plan.n_trials for study in studies)
+    where = f"on the Ray cluster at {place.address}" if place.address else f"{place.n_jobs} at a time"
+    print(
+        f"{plan.dataset}: {len(studies)} studies, {n_total} configurations × {len(plan.seeds)} seeds, {n_done} there "
+        f"already; populations of {plan.population} on {place.device}, {where}; kept in {results / 'sweeps'}",
+        flush=True,
+    )
+
+
+def _summary(studies: Sequence[Study], before: dict[str, set[int]], seconds: float) -> None:
+    """before: numbers of the populations that were there, by study."""
     n_total = sum(len(study.configurations) for study in studies)
-    new = [
-        record
-        for study in studies
-        for record in study.records.values()
-        if record.configurations[-1].number >= n_before[study.plan.key]
-    ]
+    new = [study.records[k] for study in studies for k in set(study.records) - before[study.plan.key]]
+    n_new = sum(len(record.configurations) for record in new)
     trained, n_workers = sum(record.seconds for record in new), len({record.worker for record in new})
     print(
         f"{n_new} configurations trained, {n_total - n_new} were there already; "
@@ -123,11 +141,9 @@ def _summary(studies: Sequence[Study], n_before: dict[str, int], seconds: float)
     )
     for study in studies:
         base = next((one for one in study.configurations if one.number == 0), None)
-        winner = study.winner
-        if winner:
+        if study.winner:
             default = f"default {shown_score(study, base)}" if base and base.score is not None else "default failed"
-            default += " when pruned" if base and base.status == "pruned" else ""
-            print(f"  {study.plan.method:<22} best {shown_score(study, winner)}, {default}", flush=True)
+            print(f"  {study.plan.method:<22} best {shown_score(study, study.winner)}, {default}", flush=True)
 
 
 def make_place(backend: str, device: str, jobs: int | None) -> Place:
@@ -137,5 +153,6 @@ def make_place(backend: str, device: str, jobs: int | None) -> Place:
         raise UserError(f"--jobs takes a whole number of 1 or more, but got {jobs}")
     if backend == "local" or address is None:
         return Place(backend, resolve_device(device), jobs, None)
-    # The devices are those of the cluster, whatever this machine has.
-    return Place(backend, "cpu" if device == "auto" else device, jobs, address)
+    if device == "auto":
+        raise UserError("RAY_ADDRESS names a cluster; say which of its devices to use with DEVICE=cpu or DEVICE=cuda")
+    return Place(backend, device, jobs, address)

@@ -43,8 +43,6 @@ class Search:
         self._seconds[population.study] = record.seconds / len(record.configurations)
         self._in_flight.discard((population.study, population.number))
         self._sender.send(study, record)
-        if study.is_complete:
-            study.settle()
         self._on_change(study, record)
 
     def fail(self, population: Population, reason: str) -> None:
@@ -66,13 +64,13 @@ class Sender:
     """
 
     def __init__(self, results: Path) -> None:
+        """Raises UserError where the address of the tracking store is none."""
         self.outbox = Outbox(results / "outbox")
         self.error: str | None = None
-        self._results = results
+        self._tracking = Tracking(results)
         self._news = threading.Event()
         self._is_over = False
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
-        self._thread.start()
 
     def send(self, study: Study, *records: PopulationRecord) -> None:
         """The study's plan and some of its populations; a kill loses all of an entry or nothing."""
@@ -80,18 +78,26 @@ class Sender:
             study.plan.save(folder)
             for record in records:
                 record.save(folder)
+        if self._thread.ident is None:
+            self._thread.start()
         self._news.set()
 
     def close(self) -> None:
         """Waits until everything is sent, or could not be."""
         self._is_over = True
         self._news.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _work(self) -> None:
-        tracking = Tracking(self._results)
         while not self._is_over:
             self._news.wait()
             self._news.clear()
-            self.error = tracking.deliver(self.outbox).error
-        self.error = tracking.deliver(self.outbox).error
+            self._deliver()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        try:
+            self.error = self._tracking.deliver(self.outbox).error
+        except Exception as error:
+            self.error = " ".join(f"{type(error).__name__}: {error}".split())

@@ -2,7 +2,8 @@
 
 What is proposed depends on the results of earlier populations alone, never on when they arrived: population k is
 proposed when those up to k - ahead have been told and no other, each configuration with a sampler of its own seed. So a
-study that was killed, or run by more workers, ends with the same configurations.
+study that was killed, or run by more workers, ends with the same configurations. One that is prolonged after its end
+knows all results by then.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import fcntl
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
+from benchmarks.outbox import unwritable
 from benchmarks.trials import FINISHED, PRUNED, ConfigurationRecord, PopulationRecord, StudyPlan
 from dmil.seeds import derive_seed
 from sweeps.population import Configuration, Population
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     import optuna
 
 STORAGE = "optuna.db"
-MOST_ATTEMPTS = 64
+MOST_ATTEMPTS = 32
 LEAST_RANDOM = 10
 
 
@@ -34,7 +37,7 @@ class Study:
     base, modalities: of the table row whose settings are searched. shared: settings that a population has in common.
 
     Raises:
-        UserError: the folder is in another process's hands.
+        UserError: the folder is in another process's hands, cannot be written, or holds files that cannot be read.
     """
 
     def __init__(
@@ -45,22 +48,34 @@ class Study:
         self.failure: str | None = None
         self.is_exhausted = False
         self._lock = _locked(folder, plan)
-        plan.save(folder)
-        self._study = _open(folder / STORAGE, plan)
-        self.records = self._load_records()
-        self._forget_orphans()
-        self._proposed = self._load_proposals()
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
         self._told: set[int] = set()
         self._handed_out = set(self.records)
+
+    def _load(self) -> None:
+        """What earlier commands left."""
+        path = self.folder / STORAGE
+        with disk_errors(self.folder):
+            self.plan.save(self.folder)
+            self.records = self._load_records()
+            self._study = _open(path, self.plan)
+            self._forget_orphans()
+            self._proposed = self._load_proposals()
+        if lost := set(self.records) - set(self._proposed):
+            raise UserError(f"{path} lacks populations that are there ({min(lost)}); move {self.folder} away")
 
     def close(self) -> None:
         self._lock.close()
 
     @property
     def configurations(self) -> list[ConfigurationRecord]:
-        """All that have been trained, by number."""
+        """Of those asked for the ones that have been trained, by number; an earlier command may have asked for more."""
         found = [one for record in self.records.values() for one in record.configurations]
-        return sorted(found, key=lambda one: one.number)
+        return sorted((one for one in found if one.number < self.plan.n_trials), key=lambda one: one.number)
 
     @property
     def winner(self) -> ConfigurationRecord | None:
@@ -120,10 +135,10 @@ class Study:
         while len(found) < min(self.plan.population, left):
             configuration = self._ask(k, found)
             if configuration is None:
-                self.is_exhausted = True
                 break
             found.append(configuration)
         if not found:
+            self.is_exhausted = True
             del self._proposed[k]
             return None
         plan = self.plan
@@ -201,8 +216,16 @@ class Study:
         self._study.tell(number, state=optuna.trial.TrialState.FAIL)
 
     def _load_records(self) -> dict[int, PopulationRecord]:
-        records = [PopulationRecord.load(path) for path in sorted(self.folder.glob("population-*.json"))]
-        return {record.number: record for record in records}
+        records = {}
+        for path in sorted(self.folder.glob("population-*.json")):
+            try:
+                record = PopulationRecord.load(path)
+            except (TypeError, ValueError, KeyError) as error:
+                raise UserError(
+                    f"{path} was not written by this version ({error!r}); move {self.folder} away"
+                ) from error
+            records[record.number] = record
+        return records
 
     def _load_proposals(self) -> dict[int, list[Configuration]]:
         found: dict[int, list[Configuration]] = {}
@@ -231,8 +254,11 @@ def _sampler(seed: int, fixed: Mapping[str, Any], n_random: int) -> optuna.sampl
 
 
 def _locked(folder: Path, plan: StudyPlan) -> IO[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = (folder / ".lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise unwritable(folder, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -241,6 +267,21 @@ def _locked(folder: Path, plan: StudyPlan) -> IO[str]:
             f"another process is at work on the same study of {plan.method} on {plan.dataset}; wait for it or stop it"
         ) from None
     return handle
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """What goes wrong with the files of studies, as one line: a full disk, a damaged file."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}); what has finished is kept") from error
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        raise UserError(f"{STORAGE} in {folder} cannot be used ({' '.join(str(cause).split())[:200]})") from error
 
 
 def _text(params: Mapping[str, Any]) -> str:

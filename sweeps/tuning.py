@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,13 +17,12 @@ from ray.tune.search import Searcher
 
 from benchmarks.errors import UserError
 from benchmarks.trials import PopulationRecord
-from sweeps.backend import Queue, Search, is_out_of_memory, out_of_memory, reason
+from sweeps.backend import MOST_FAILURES, Queue, Search, answer, last_failure
 from sweeps.cluster import Place, is_orphan
-from sweeps.population import Data, Population, train_population
+from sweeps.population import Data, Population
 
-MOST_FAILURES = 3
 _FAILURES = (OSError, RuntimeError, ray.exceptions.RayError)
-PATIENCE_SECONDS = 30.0  # with a cluster that has no device left
+PATIENCE_SECONDS = 120.0  # with a cluster that has no device left
 
 
 def run(search: Search, data: Data, place: Place, options: dict[str, Any]) -> None:
@@ -35,8 +35,9 @@ def run(search: Search, data: Data, place: Place, options: dict[str, Any]) -> No
         ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
         _tune(search, data, place)
     except _FAILURES as error:
-        where = f"Ray at {place.address}" if place.address else "Ray on this machine"
-        raise UserError(f"{where} failed: {' '.join(str(error).split())[:500]}") from error
+        said = [str(one).strip().splitlines() for one in (error, error.__cause__) if one]
+        text = ": ".join(dict.fromkeys((said[0][0], said[-1][-1]))) if all(said) else repr(error)
+        raise UserError(f"{place} cannot be used ({text[:200]})") from error
     finally:
         ray.shutdown(wait_for_processes=True)
 
@@ -74,29 +75,7 @@ def _bundle(share: float) -> dict[str, float]:
 
 def _train(config: dict[str, Any], *, data: Data, device: str, version: str) -> None:
     """In a worker. Tune stops a trial inside its report, so that this is the last line to run."""
-    tune.report(_answer(config["population"], config["share"], data, device, version) | {"done": True})
-
-
-def _answer(population: Population, share: float, data: Data, device: str, version: str) -> dict[str, str]:
-    """A record as JSON text, which Tune leaves as it is; or the reason why there is none."""
-    if torch.__version__ != version:
-        return {
-            "failure": f"a worker has torch {torch.__version__}, the driver {version}; install the same on all nodes"
-        }
-    torch.set_num_threads(1)
-    if device != "cpu":
-        torch.cuda.set_per_process_memory_fraction(share)
-    try:
-        return {"record": json.dumps(train_population(population, data, device=device).to_dict())}
-    except Exception as error:
-        if is_out_of_memory(error):
-            return {"memory": reason(error)}
-        if device != "cpu":
-            raise  # after most errors of CUDA a process is of no more use: Tune tries again in a new one
-        return {"failure": reason(error)}
-    finally:
-        if device != "cpu":
-            torch.cuda.empty_cache()
+    tune.report(answer(config["population"], config["share"], data, device, version) | {"done": True})
 
 
 class _Stopped(BaseException):
@@ -131,8 +110,7 @@ class _Driver:
         there: dict[str, float] = ray.cluster_resources()
         for name in ("CPU",) if self.place.device == "cpu" else ("CPU", "GPU"):
             if there.get(name, 0) < 1:
-                where = f"the Ray cluster at {self.place.address}" if self.place.address else "this machine's Ray"
-                raise UserError(f"{where} has no {name} to train on")
+                raise UserError(f"{self.place} has no {name} to train on")
         return there
 
     def next(self) -> dict[str, Any] | None:
@@ -149,11 +127,12 @@ class _Driver:
         found = self.queue.next(n_cpus=n_cpus, n_gpus=there.get("GPU", 0.0))
         return None if found is None else {"population": found[0], "share": found[1]}
 
-    def take(self, population: Population, answer: dict[str, Any]) -> None:
-        if "record" in answer:
-            self.queue.finish(population, PopulationRecord.of(json.loads(answer.pop("record"))))
+    def take(self, population: Population, found: dict[str, Any]) -> None:
+        """What ``answer`` gave. The record is taken out of it: Tune keeps the rest."""
+        if "record" in found:
+            self.queue.finish(population, PopulationRecord.of(json.loads(found.pop("record"))))
         else:
-            self.queue.fail(population, answer.get("memory") or answer["failure"], is_out_of_memory="memory" in answer)
+            self.queue.fail(population, found.get("memory") or found["failure"], is_out_of_memory="memory" in found)
 
 
 class _Proposals(Searcher):
@@ -187,7 +166,5 @@ class _Results(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """After the last try of a worker that died, or raised."""
         with _stopping():
-            lines = [line.strip() for line in str(trial.get_error() or "its worker died").splitlines() if line.strip()]
-            is_memory = any("running low on memory" in line or "OutOfMemoryError" in line for line in lines)
-            text = lines[-1][:500]
-            self.driver.queue.fail(trial.config["population"], out_of_memory(text) if is_memory else text)
+            path = trial.error_file  # Tune's note of every failure
+            self.driver.queue.fail(trial.config["population"], last_failure(Path(path).read_text() if path else ""))

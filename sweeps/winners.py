@@ -1,25 +1,38 @@
-"""The winner of a study becomes the tuned settings of its method, unless those there had a larger budget."""
+"""The winner of a study becomes the tuned settings of its method, unless those there come from a search worth more."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from benchmarks import tuned
-from benchmarks.trials import FINISHED
+from benchmarks.trials import FINISHED, StudyPlan
 from benchmarks.tuned import Tuned
 from sweeps.study import Study
 
 
 def keep_winner(study: Study) -> str:
-    """Writes ``benchmarks/tuned/<dataset>/<method>.yaml``; returns a line that says so, or why not."""
+    """Writes ``benchmarks/tuned/<dataset>/<method>.yaml``; returns a line that says so, or why not.
+
+    Raises:
+        UserError: the file that is there is faulty, or cannot be replaced.
+    """
     plan, found = study.plan, _tuned(study)
     if found is None:
         return f"{plan.method}: no configuration was trained to the end, nothing to keep"
     old = tuned.load(plan.dataset, plan.method)
-    if old is not None and _is_current(old, study) and _size(old) > _size(found):
-        size = f"{old.n_configurations} configurations × {len(old.seeds)} seeds × {old.budget['epochs']} epochs"
-        return f"{plan.method}: tuned settings left as they are, of a larger search ({size}); delete the file first"
+    if old is not None and _is_current(old, study) and _is_worth_more(old, found):
+        return (
+            f"{plan.method}: tuned settings left as they are, from a search that was larger, of another suite or with "
+            f"less set by hand ({_size(old)}); delete the file first"
+        )
     return f"{plan.method}: tuned settings in {tuned.save(found)}"
+
+
+def check_files(studies: Iterable[StudyPlan]) -> None:
+    """Raises UserError where a file that a winner would replace is faulty."""
+    for plan in studies:
+        tuned.load(plan.dataset, plan.method)
 
 
 def _tuned(study: Study) -> Tuned | None:
@@ -35,6 +48,7 @@ def _tuned(study: Study) -> Tuned | None:
         sweep=plan.key,
         suite=plan.suite,
         budget=plan.budget,
+        overrides=plan.overrides,
         n_configurations=len(configurations),
         seeds=plan.seeds,
         n_epochs=sum(one.epochs for one in configurations),
@@ -55,6 +69,19 @@ def _is_current(old: Tuned, study: Study) -> bool:
     return old.data_checksum == study.plan.data_checksum and old.revision == study.plan.revision
 
 
-def _size(found: Tuned) -> int:
+def _is_worth_more(old: Tuned, new: Tuned) -> bool:
+    """Whether a search was larger, searched settings that the new one was given, or belongs to another suite."""
+    if old.suite != new.suite or set(old.overrides) < set(new.overrides):
+        return True
+    return set(old.overrides) == set(new.overrides) and _n_epochs(old) > _n_epochs(new)
+
+
+def _n_epochs(found: Tuned) -> int:
     """Budget in epochs of single replicas, before halving and early stopping."""
     return found.n_configurations * len(found.seeds) * int(found.budget["epochs"])
+
+
+def _size(found: Tuned) -> str:
+    by_hand = f", {', '.join(found.overrides)} by hand" if found.overrides else ""
+    epochs = f"{found.n_configurations} configurations × {len(found.seeds)} seeds × {found.budget['epochs']} epochs"
+    return f"{epochs} of suite {found.suite}{by_hand}"

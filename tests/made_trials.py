@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.trials import FAILED, FINISHED, PRUNED, StudyPlan, StudyRow, Trial
 from reports.sweep import Study, Sweep, build_sweep
+from reports.sweep_tables import summary
 from tests.made_studies import EPOCHS, made_params, made_study
 
 
@@ -43,6 +44,12 @@ def sweep(*studies: Study) -> Sweep:
     return build_sweep([one.row for one in studies])
 
 
+def column(sweep: Sweep, name: str) -> list[str]:
+    """Of the summary, a cell for each method."""
+    found = summary(sweep)
+    return [cells[found["headings"].index(name)] for cells in found["rows"]]
+
+
 def mixed() -> list[Trial]:
-    """The default dropped, two finished, one failed."""
-    return [trial(0, 0.6, PRUNED), trial(1, 0.7), trial(2, None, FAILED), trial(3, 0.8)]
+    """The default, one dropped, one failed, and the winner."""
+    return [trial(0, 0.6), trial(1, 0.7, PRUNED), trial(2, None, FAILED), trial(3, 0.8)]

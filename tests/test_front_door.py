@@ -103,8 +103,9 @@ def test_bench_passes_on_whether_to_use_tuned_settings(value: str, root: Path) -
 def test_sweep_passes_what_was_given_and_reports_on_its_dataset(root: Path) -> None:
     run = planned(root, "sweep", "DATASET=mosi", "METHODS=dmil", "TRIALS=0", "BACKEND=local", "TUNED=0")
     assert "-m sweeps run --dataset 'mosi' --methods 'dmil' --trials '0' --backend 'local' ;" in run
-    assert "-m reports --sweep 'mosi' ||" in run
-    assert f"-m reports --sweep '{DEFAULT_DATASET}' ||" in planned(root, "sweep")
+    assert "-m reports --sweep 'mosi' --allow-unreachable ||" in run
+    plain = planned(root, "sweep", "SUITE=full")
+    assert f"-m reports --sweep '{DEFAULT_DATASET}' --suite 'full' --allow-unreachable ||" in plain
     assert planned(root, "report", "SWEEP=mosi").endswith("-m reports --sweep 'mosi'")
 
 

@@ -83,6 +83,15 @@ def test_the_worst_by_the_mean_over_seeds_go() -> None:
     assert prune.pruned_at == {0: 3, 2: 3}
 
 
+def test_a_spared_one_stays_beside_those_that_are_kept() -> None:
+    prune = Halving(4, 1, {1: 0.5, 2: 0.25}, TRAIN.name, spared={0})
+    seen = {replica: selection(score) for replica, score in enumerate((0.1, 0.2, 0.3, 0.4))}
+    assert prune(1, TRAIN, seen) == {1}
+    assert prune(2, TRAIN, {replica: seen[replica] for replica in (0, 2, 3)}) == {2}
+    best = Halving(4, 1, {1: 0.5}, TRAIN.name, spared={0})
+    assert best(1, TRAIN, {replica: selection(1 - replica / 10) for replica in range(4)}) == {2, 3}
+
+
 def test_ties_go_by_loss_and_then_by_place() -> None:
     prune = halving(4, {1: 0.5}, n_seeds=1)
     seen = {0: selection(0.5, 0.9), 1: selection(0.5, 0.8), 2: selection(0.5, 0.8), 3: selection(0.5, 0.7)}

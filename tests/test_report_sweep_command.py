@@ -86,7 +86,7 @@ def test_a_browser_draws_every_mark_inside_its_figure(width: int, tmp_path: Path
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("no chromium")
-    kinds = (PRUNED, FINISHED, PRUNED, FAILED)
+    kinds = (FINISHED, PRUNED, PRUNED, FAILED)
     trials = [trial(i, None if i % 4 == 3 else 0.5 + i / 100, kinds[i % 4]) for i in range(16)]
     found = sweep(study(*trials), study(*trials[:9], method="dmil"), study(trial(0, 0.6), method="unimodal_text"))
     page = tmp_path / "index.html"

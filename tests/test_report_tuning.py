@@ -170,7 +170,7 @@ def test_the_page_says_all_about_a_rows_tuning(tmp_path: Path) -> None:
         "score 0.8125 (loss 0.5000), untuned 0.7500. Sweep 5feed of suite leaderboard, 2026-01-02T03:04:05+00:00; "
         "method revision 1, code c0de, torch 2.13.0, cpu: python -m sweeps run --dataset toy"
     ) in page
-    assert "untuned not known (pruned or failed)" in page
+    assert "untuned not known (failed)" in page
     assert "with &lt;b&gt;" in page
 
 

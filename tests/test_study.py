@@ -130,10 +130,10 @@ def test_a_killed_study_goes_on_with_the_same_configurations(tmp_path: Path, pla
 
 
 def test_killed_in_the_middle_of_a_proposal(tmp_path: Path, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before and after Optuna was asked, at every configuration of the second population."""
+    """Before and after Optuna was asked, at three configurations of the second population."""
     expected = undisturbed(tmp_path / "one", plan)
     real = optuna.Trial.set_user_attr
-    for moment in range(8):
+    for moment in (0, 3, 7):
         calls = iter(range(100))
 
         def attr(self: optuna.Trial, key: str, value: Any, calls: Iterator[int] = calls, at: int = moment) -> None:
@@ -192,7 +192,35 @@ def test_a_small_space_is_exhausted_without_a_repetition(tmp_path: Path, plan: S
             ]
             study.finish(PopulationRecord(small.key, population.number, tuple(made), 1.0, 0, 1))
         assert study.is_complete
-        assert len(seen) == len(set(seen)) <= 8
+        assert study.is_exhausted
+        assert len(seen) == len(set(seen)) == 8
+
+
+def test_a_smaller_number_of_trials_is_what_counts(tmp_path: Path, plan: StudyPlan) -> None:
+    undisturbed(tmp_path, plan)
+    with opened(tmp_path, replace(plan, n_trials=10)) as study:
+        assert [one.number for one in study.configurations] == list(range(10))
+        assert study.next() is None
+        assert study.is_complete
+
+
+@pytest.mark.parametrize("name", [STORAGE, "population-*.json"])
+def test_damaged_files_are_named(tmp_path: Path, plan: StudyPlan, name: str) -> None:
+    undisturbed(tmp_path, replace(plan, n_trials=8))
+    (path,) = tmp_path.glob(name)
+    path.write_bytes(b"{nonsense")
+    with pytest.raises(UserError, match=name.split("*")[0]):
+        Study(plan, tmp_path, base="joint", modalities=("a", "b"), shared=())
+    path.unlink()
+    if name == STORAGE:
+        with pytest.raises(UserError, match="lacks populations that are there"):
+            Study(plan, tmp_path, base="joint", modalities=("a", "b"), shared=())
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path, plan: StudyPlan) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write results"):
+        Study(plan, tmp_path / "file" / "study", base="joint", modalities=("a", "b"), shared=())
 
 
 def test_a_study_can_be_prolonged(tmp_path: Path, plan: StudyPlan) -> None:

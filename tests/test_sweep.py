@@ -86,15 +86,13 @@ def test_a_killed_driver_goes_on_to_the_same_end(
     checkout = Checkout(root, tmp_path / "checkout")
     process = checkout.start("sweeps", "run", *SMALL)
     deadline = time.monotonic() + 120
-    while len(list(checkout.folder.glob("results/sweeps/digits/*/population-*.json"))) < n_done:
+    found = "population-*.json" if n_done else "optuna.db"
+    while len(list(checkout.folder.glob(f"results/sweeps/digits/*/{found}"))) < max(1, n_done):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    if n_done == 0:
-        while not list(checkout.folder.glob("results/sweeps/digits/*/optuna.db")):
-            time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate(timeout=60)  # its workers end a moment later
     sweep(checkout)
     assert outcome(checkout) == outcome(undisturbed)
     assert winners(checkout) == winners(undisturbed)
@@ -124,6 +122,13 @@ def test_a_second_command_on_the_same_study_is_told_so(undisturbed: Checkout) ->
 
 
 @pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results and tuned files of this process go elsewhere."""
+    monkeypatch.setattr("benchmarks.store.RESULTS", tmp_path / "results")
+    monkeypatch.setattr("benchmarks.tuned.TUNED_DIR", tmp_path / "tuned")
+
+
+@pytest.fixture
 def shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on test targets are permuted."""
 
@@ -136,17 +141,34 @@ def shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.run.load_dataset", load)
 
 
-@pytest.mark.usefixtures("shuffled")
-def test_test_targets_change_nothing(undisturbed: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("shuffled", "apart")
+def test_test_targets_change_nothing(undisturbed: Checkout, tmp_path: Path) -> None:
     """The data checksum, which covers the test split, makes it another study; what it finds is the same."""
-    monkeypatch.setattr("benchmarks.store.RESULTS", tmp_path / "results")
-    monkeypatch.setattr("benchmarks.tuned.TUNED_DIR", tmp_path / "tuned")
     assert main(["run", *SMALL, "--methods", "joint", "--jobs", "1"]) == 0
     (row,) = Tracking(tmp_path / "results").studies("digits")
-    mine = [
-        (one.number, one.population, one.params, one.status, one.score, one.pruned_at, one.epochs) for one in row.trials
-    ]
-    assert mine == outcome(undisturbed)["joint"]
+    assert facts(row) == outcome(undisturbed)["joint"]
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_bad_address_of_the_store_ends_it_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense")
+    assert main(["run", *SMALL]) == 2
+    assert capsys.readouterr().err.startswith("error: MLFLOW_TRACKING_URI='nonsense' is no address")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_faulty_tuned_file_is_met_before_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tuned" / "digits" / "joint.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("tuned_at: 2024-13-45\n")
+    assert main(["run", *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: tuned settings {path}: cannot be read")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -163,6 +185,8 @@ def test_test_targets_change_nothing(undisturbed: Checkout, tmp_path: Path, monk
         (["--methods", "constant"], "nothing to tune"),
         (["--set", "joint.lrr=1"], "unknown setting 'lrr'"),
         (["--set", "joint@3.lr=1e-3"], "settings of single seeds"),
+        (["--set", "joint.lr=2024-13-45"], "cannot read the value"),
+        (["--methods", "joint", "--set", "dmil.latent=32"], "which is not tuned here"),
         (["--methods", "joint", *(f"--set=joint.{name}={value}" for name, value in (
             ("lr", 1e-3), ("weight_decay", 1e-2), ("dropout", 0.5), ("batch_size", 64), ("width", 128), ("depth", 1)
         ))], "empty search space"),
@@ -171,17 +195,12 @@ def test_test_targets_change_nothing(undisturbed: Checkout, tmp_path: Path, monk
         (["--device", "cuda"], "cuda"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("apart")
 def test_bad_input_is_one_line(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if arguments == ["--device", "cuda"] and torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    monkeypatch.setattr("benchmarks.store.RESULTS", tmp_path / "results")
-    monkeypatch.setattr("benchmarks.tuned.TUNED_DIR", tmp_path / "tuned")
     assert main(["run", "--dataset", "digits", "--backend", "local", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
