@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from benchmarks.provenance import torch_release
 from benchmarks.trials import PopulationRecord
 from dmil.data import Split
 from sweeps.population import Data, Population, train_population
@@ -65,8 +66,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def answer(population: Population, share: float, data: Data, device: str, version: str) -> dict[str, str]:
     """A record as JSON text, which Tune leaves as it is; or the reason why there is none."""
-    if torch.__version__ != version:
-        return {"failure": f"a worker has torch {torch.__version__}, not {version}; install the same on all nodes"}
+    if torch_release() != version:
+        return {"failure": f"a worker has torch {torch_release()}, not {version}; install the same on all nodes"}
     torch.set_num_threads(1)
     if device != "cpu":
         torch.cuda.set_per_process_memory_fraction(share)

@@ -38,9 +38,11 @@ class Place:
     address: str | None
 
     @property
-    def n_jobs(self) -> int:
-        """On this machine."""
-        return self.jobs or (n_cores() if self.device == "cpu" else 1)
+    def n_jobs(self) -> int | None:
+        """On this machine; None where Ray fills a GPU by the memory that populations were measured to need."""
+        if self.jobs is None and self.device == "cpu":
+            return n_cores()
+        return self.jobs or (1 if self.backend == "local" else None)
 
 
 def run_sweep(options: Options, place: Place, results: Path) -> int:
@@ -97,11 +99,11 @@ def _search(studies: list[Study], sender: Sender, data: Data, place: Place) -> N
     with Watch(n_total, sum(len(study.configurations) for study in studies)) as watch:
         search = Search(studies, sender, watch.show)
         if not search.is_over and place.backend == "local":
-            local.run(search, data, device=place.device, jobs=place.n_jobs)
+            local.run(search, data, device=place.device, jobs=place.n_jobs or 1)
         elif not search.is_over:
-            with TemporaryDirectory(prefix="dmil-") as scratch:
-                jobs = place.jobs if place.address else place.n_jobs
-                cluster.run(search, data, device=place.device, jobs=jobs, address=place.address, scratch=Path(scratch))
+            with TemporaryDirectory(prefix="dmil-", ignore_cleanup_errors=True) as scratch:
+                options = {"device": place.device, "jobs": place.jobs, "address": place.address}
+                cluster.run(search, data, **options, scratch=Path(scratch))
     for study in studies:
         if study.is_complete:
             study.settle()
@@ -120,7 +122,9 @@ def _keep_winners(studies: Sequence[Study]) -> Iterator[str]:
 def _opening(studies: Sequence[Study], place: Place, results: Path) -> None:
     plan, n_done = studies[0].plan, sum(len(study.configurations) for study in studies)
     n_total = sum(study.plan.n_trials for study in studies)
-    where = f"on the Ray cluster at {place.address}" if place.address else f"{place.n_jobs} at a time"
+    where = (
+        f"on the Ray cluster at {place.address}" if place.address else f"{place.n_jobs or 'as many as fit'} at a time"
+    )
     print(
         f"{plan.dataset}: {len(studies)} studies, {n_total} configurations × {len(plan.seeds)} seeds, {n_done} there "
         f"already; populations of {plan.population} on {place.device}, {where}; kept in {results / 'sweeps'}",

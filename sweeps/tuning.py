@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 from ray.tune.search import Searcher
 
 from benchmarks.errors import UserError
+from benchmarks.provenance import torch_release
 from benchmarks.trials import PopulationRecord
 from sweeps.backend import MOST_FAILURES, Queue, Search, answer, last_failure
 from sweeps.cluster import Place, is_orphan
@@ -45,7 +45,7 @@ def run(search: Search, data: Data, place: Place, options: dict[str, Any]) -> No
 def _tune(search: Search, data: Data, place: Place) -> None:
     driver = _Driver(Queue(search, is_on_gpu=place.device != "cpu"), place)
     driver.check_devices()
-    trainable = tune.with_parameters(_train, data=data, device=place.device, version=torch.__version__)
+    trainable = tune.with_parameters(_train, data=data, device=place.device, version=torch_release())
     tuner = tune.Tuner(
         tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([_bundle(config["share"])])),
         tune_config=tune.TuneConfig(

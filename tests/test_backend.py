@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
+from benchmarks.provenance import torch_release
 from benchmarks.trials import PopulationRecord
 from dmil.data import Split, Task
 from sweeps.backend import Queue, answer, compact, gpu_share, last_failure, reason
@@ -106,13 +107,13 @@ def test_rows_that_a_view_looks_past_stay_here() -> None:
 def test_a_worker_answers_with_a_record_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     population, data = made(0), made_data()
-    found = answer(population, 0.0, data, "cpu", torch.__version__)
+    found = answer(population, 0.0, data, "cpu", torch_release())
     record = PopulationRecord.of(json.loads(found["record"]))
     assert results(record) == results(train_population(population, data))
     assert answer(population, 0.0, data, "cpu", "1.0")["failure"].startswith("a worker has torch 2.")
     configuration = population.configurations[0]
     large = replace(configuration, settings=configuration.settings | {"width": 10**7})
-    found = answer(replace(population, configurations=(large,)), 0.0, data, "cpu", torch.__version__)
+    found = answer(replace(population, configurations=(large,)), 0.0, data, "cpu", torch_release())
     assert found["memory"].startswith("worker out of memory: RuntimeError: ")
     assert found["memory"].endswith("; use a smaller --population or fewer --jobs")
 
