@@ -101,9 +101,15 @@ def _search(studies: list[Study], sender: Sender, data: Data, place: Place) -> N
         if not search.is_over and place.backend == "local":
             local.run(search, data, device=place.device, jobs=place.n_jobs or 1)
         elif not search.is_over:
-            with TemporaryDirectory(prefix="dmil-", ignore_cleanup_errors=True) as scratch:
-                options = {"device": place.device, "jobs": place.jobs, "address": place.address}
-                cluster.run(search, data, **options, scratch=Path(scratch))
+            with TemporaryDirectory(prefix="dmil-", ignore_cleanup_errors=True) as folder:
+                cluster.run(
+                    search,
+                    data,
+                    device=place.device,
+                    jobs=place.jobs,
+                    address=place.address,
+                    scratch=Path(folder),
+                )
     for study in studies:
         if study.is_complete:
             study.settle()
@@ -122,9 +128,8 @@ def _keep_winners(studies: Sequence[Study]) -> Iterator[str]:
 def _opening(studies: Sequence[Study], place: Place, results: Path) -> None:
     plan, n_done = studies[0].plan, sum(len(study.configurations) for study in studies)
     n_total = sum(study.plan.n_trials for study in studies)
-    where = (
-        f"on the Ray cluster at {place.address}" if place.address else f"{place.n_jobs or 'as many as fit'} at a time"
-    )
+    here = f"{place.n_jobs or 'as many as fit'} at a time"
+    where = f"on the Ray cluster at {place.address}" if place.address else here
     print(
         f"{plan.dataset}: {len(studies)} studies, {n_total} configurations × {len(plan.seeds)} seeds, {n_done} there "
         f"already; populations of {plan.population} on {place.device}, {where}; kept in {results / 'sweeps'}",
