@@ -32,11 +32,13 @@ from sweeps.space import Space, search_space, shared_names
 
 @dataclass
 class Fixed:
-    """A search over populations known beforehand."""
+    """A search over populations known beforehand. seconds: from handing out the first to getting back the last."""
 
     waiting: deque[Population]
     records: list[PopulationRecord] = field(default_factory=list)
     n_flying: int = 0
+    started: float = 0.0
+    seconds: float = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -45,12 +47,14 @@ class Fixed:
     def next(self) -> Population | None:
         if not self.waiting:
             return None
+        self.started = self.started or time.perf_counter()
         self.n_flying += 1
         return self.waiting.popleft()
 
     def finish(self, population: Population, record: PopulationRecord) -> None:
         self.n_flying -= 1
         self.records.append(record)
+        self.seconds = time.perf_counter() - self.started
 
     def fail(self, population: Population, reason: str) -> None:
         raise RuntimeError(f"{population}: {reason}")
@@ -86,8 +90,8 @@ def draw(space: Space, fixed: Sequence[str], base: dict[str, object], n: int) ->
 
 def contest(
     configurations: Sequence[Configuration], per_population: int, template: Population, data: Data, place: Place
-) -> tuple[float, Fixed]:
-    """Seconds that all configurations take in populations of a size, and what they reached."""
+) -> Fixed:
+    """Trains all configurations in populations of a size."""
     from sweeps import cluster
 
     parts = [configurations[i : i + per_population] for i in range(0, len(configurations), per_population)]
@@ -96,9 +100,8 @@ def contest(
     )
     search = Fixed(populations)
     with tempfile.TemporaryDirectory(prefix="dmil-") as scratch:
-        started = time.perf_counter()
         cluster.run(search, data, device=place.device, jobs=place.jobs, address=None, scratch=Path(scratch))
-        return time.perf_counter() - started, search
+    return search
 
 
 @dataclass(frozen=True)
@@ -143,10 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{budget['epochs']} epochs at most, {place.jobs} at a time on {place.device}", flush=True)
     for _ in range(options.rounds):
         for name, (per_population, template) in contestants.items():
-            seconds, search = contest(drawn, per_population, template, data, place)
-            times[name].append(seconds)
+            search = contest(drawn, per_population, template, data, place)
+            times[name].append(search.seconds)
             trained = sum(record.seconds for record in search.records)
-            print(f"  {name:<30} {seconds:7.1f} s, {trained:7.1f} s of training, ", end="")
+            print(f"  {name:<30} {search.seconds:7.1f} s, {trained:7.1f} s of training, ", end="")
             print(f"{search.n_epochs} epochs, best {search.best:.4f}", flush=True)
     first, *others = times
     for name in others:

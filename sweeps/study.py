@@ -86,7 +86,7 @@ class Study:
     @property
     def n_left(self) -> int:
         """Configurations that are still to be trained; none of a study that failed."""
-        wanted = self._n_proposed if self.is_exhausted else self.plan.n_trials
+        wanted = min(self._n_proposed, self.plan.n_trials) if self.is_exhausted else self.plan.n_trials
         return 0 if self.failure else max(0, wanted - len(self.configurations))
 
     @property
@@ -97,7 +97,8 @@ class Study:
         """The next population that may be trained now, None where it must wait for others or there is none."""
         if self.failure:
             return None
-        waiting = [k for k in range(len(self._proposed)) if k not in self._handed_out]
+        wanted = [k for k, found in self._proposed.items() if found[0].number < self.plan.n_trials]
+        waiting = sorted(set(wanted) - self._handed_out)
         k = waiting[0] if waiting else len(self._proposed)
         if not waiting and not self._may_propose(k):
             return None

@@ -13,6 +13,8 @@ import pytest
 from tests.made_checkout import Checkout
 
 SMALL = ("--dataset", "digits", "--seeds", "2", "--epochs", "4")
+# Of a row that has just ended: the process is killed then.
+SIGNS = ("constant  ", "unimodal_right ", "joint  ")
 METHODS = ("--methods", "constant,ensemble,joint,dmil")
 
 
@@ -43,7 +45,7 @@ def test_leaderboard_holds_every_method(undisturbed: Checkout) -> None:
     assert accuracy["joint"] > 2 * accuracy["constant"]
 
 
-@pytest.mark.parametrize("sign", ["constant  ", "unimodal_right ", "joint  "])
+@pytest.mark.parametrize("sign", [pytest.param(sign, marks=[pytest.mark.slow] * (sign != "joint  ")) for sign in SIGNS])
 def test_kill_and_resume_gives_the_undisturbed_table(checkout: Checkout, undisturbed: Checkout, sign: str) -> None:
     process = checkout.start("benchmarks", "run", *SMALL, *METHODS)
     assert process.stdout is not None
@@ -78,6 +80,7 @@ def test_a_diverging_replica_is_a_hole_and_the_others_go_on(checkout: Checkout) 
     assert "1 of 4 runs trained" in again
 
 
+@pytest.mark.slow
 def test_an_ensemble_with_a_failed_member_is_a_hole(checkout: Checkout) -> None:
     output = checkout.bench(*SMALL, "--methods", "ensemble", "--set", "unimodal_left@0.lr=1e6", status=1)
     assert "its member unimodal_left has no finished run for this seed" in output
@@ -90,6 +93,7 @@ def test_a_model_too_large_for_memory_is_a_hole(checkout: Checkout) -> None:
     assert "0 of 2 seeds" in output
 
 
+@pytest.mark.slow
 def test_interrupt_ends_at_once_and_the_same_command_goes_on(checkout: Checkout, undisturbed: Checkout) -> None:
     process = checkout.start("benchmarks", "run", *SMALL, *METHODS)
     assert process.stdout is not None
@@ -104,6 +108,7 @@ def test_interrupt_ends_at_once_and_the_same_command_goes_on(checkout: Checkout,
     pd.testing.assert_frame_equal(checkout.numbers(), undisturbed.numbers())
 
 
+@pytest.mark.slow
 def test_other_members_make_another_table(checkout: Checkout) -> None:
     checkout.bench(*SMALL, "--methods", "ensemble,joint")
     checkout.bench(*SMALL, "--methods", "ensemble", "--set", "unimodal.width=16", "--seeds", "1")
@@ -113,6 +118,7 @@ def test_other_members_make_another_table(checkout: Checkout) -> None:
     assert table["n_params"].to_dict()["ensemble"] == 2 * table["n_params"].to_dict()["unimodal_left"]
 
 
+@pytest.mark.slow
 def test_a_suite_runs_on_its_datasets_one_after_another(checkout: Checkout) -> None:
     suite = "base: leaderboard\nmethods: [joint, constant]\nseeds: 1\nbudget: {epochs: 1}\ndatasets: {digits: , %s: }\n"
     (checkout.folder / "benchmarks/suites/mine.yaml").write_text(suite % "interactions-s-n100")
@@ -130,6 +136,7 @@ def test_a_suite_runs_on_its_datasets_one_after_another(checkout: Checkout) -> N
     assert checkout.query(stored % ("dataset", one_table)) == [("digits", 2), ("interactions-s-n100", 3)]
 
 
+@pytest.mark.slow
 def test_a_seed_with_its_own_settings_stays_out_of_the_plain_row(checkout: Checkout) -> None:
     checkout.bench(*SMALL, "--methods", "joint")
     plain = checkout.numbers()

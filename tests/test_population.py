@@ -178,6 +178,7 @@ def children() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_a_new_try() -> None:
     long = {**BUDGET, "epochs": 200, "patience": 200}
     search = Given([made(0), made(1, budget=long), made(2)])
