@@ -65,10 +65,11 @@ def _send_plan(store: Store, plan: Plan, row: PlannedRow) -> Stored:
     parent = _upsert_row(store, identity, keys=row.keys)
     params = {name: value for name, value in flatten(row.settings).items() if name not in parent.params}
     store.log(parent.run_id, [], params=params, at=plan.planned_at)
-    version = content_hash(plan.card)
-    if parent.tags.get("card") != version:
-        store.attach(parent.run_id, json.dumps(plan.card, indent=1, sort_keys=True), CARD)
-        store.tag(parent.run_id, {"card": version})
+    for name, content in ({CARD: plan.card} | plan.files).items():
+        tag, version = name.removesuffix(".json"), content_hash(content)
+        if parent.tags.get(tag) != version:
+            store.attach(parent.run_id, json.dumps(content, indent=1, sort_keys=True), name)
+            store.tag(parent.run_id, {tag: version})
     return parent
 
 

@@ -12,6 +12,8 @@ from typing import Any
 PREDICTIONS = "predictions.parquet"
 CHECKPOINT = "checkpoint.safetensors"
 PLAN = "plan.json"
+AUDIT = "audit.json"
+SAMPLES = "samples.json"
 
 
 def content_hash(value: Any) -> str:
@@ -76,7 +78,8 @@ class Plan:
 
     planned_at: milliseconds since 1970. command: what the user typed. card: ``Card.to_dict()``. budget: epochs,
     patience and the rest that every row is given. code: revision of the code that all rows share. overrides:
-    settings changed by hand, as METHOD[@SEED].SETTING=VALUE.
+    settings changed by hand, as METHOD[@SEED].SETTING=VALUE. files: what else is known of the data, JSON content by
+    file name (``AUDIT``, ``SAMPLES``); each table row holds them beside the card.
     """
 
     suite: str
@@ -90,6 +93,7 @@ class Plan:
     budget: dict[str, Any] = field(default_factory=dict)
     code: str = ""
     overrides: tuple[str, ...] = ()
+    files: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
