@@ -1,10 +1,12 @@
-"""A sweep as its users start it: a process of its own in a checkout of its own, on digits, without Ray."""
+"""A sweep as its users start it: a process of its own in a checkout of its own, on digits; undisturbed without Ray,
+killed with and without it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from benchmarks.trials import StudyRow
 from dmil.data import Splits
 from sweeps.__main__ import main
 from tests.made_checkout import Checkout
+from tests.test_cluster import marked, wait_for
 
 SIZE = ("--trials", "7", "--epochs", "3", "--population", "3")
 SMALL = ("--dataset", "digits", "--methods", "joint,dmil", *SIZE, "--backend", "local")
@@ -79,12 +82,13 @@ def test_the_same_command_again_trains_nothing(undisturbed: Checkout) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["local", "ray"])
 @pytest.mark.parametrize("n_done", [0, 1, 3])
 def test_a_killed_driver_goes_on_to_the_same_end(
-    root: Path, tmp_path: Path, undisturbed: Checkout, n_done: int
+    root: Path, tmp_path: Path, undisturbed: Checkout, n_done: int, backend: str
 ) -> None:
     checkout = Checkout(root, tmp_path / "checkout")
-    process = checkout.start("sweeps", "run", *SMALL)
+    process = checkout.start("sweeps", "run", *SMALL, "--backend", backend)
     deadline = time.monotonic() + 120
     found = "population-*.json" if n_done else "optuna.db"
     while len(list(checkout.folder.glob(f"results/sweeps/digits/*/{found}"))) < max(1, n_done):
@@ -93,11 +97,24 @@ def test_a_killed_driver_goes_on_to_the_same_end(
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)  # its workers end a moment later
-    sweep(checkout)
+    sweep(checkout, "--backend", backend)
     assert outcome(checkout) == outcome(undisturbed)
     assert winners(checkout) == winners(undisturbed)
     left = checkout.query("select count(*) from runs where lifecycle_stage = 'active' and status = 'RUNNING'")
     assert left == [(0,)]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_nothing(root: Path, tmp_path: Path, undisturbed: Checkout) -> None:
+    checkout = Checkout(root, tmp_path / "checkout")
+    mark = "MADE_SWEEP=" + uuid.uuid4().hex
+    process = checkout.start("sweeps", "run", *SMALL, "--backend", "ray", **dict([mark.split("=")]))
+    (victim, *_) = wait_for(lambda: marked(mark, "ray::ImplicitFunc.train"), 120)
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert outcome(checkout) == outcome(undisturbed)
+    assert winners(checkout) == winners(undisturbed)
 
 
 @pytest.mark.slow
