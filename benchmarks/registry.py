@@ -14,9 +14,11 @@ from benchmarks.errors import UserError, suggestion
 if TYPE_CHECKING:
     from dmil.data import Splits
 
-# Visible name -> module in datasets/, which has CARD, RAW, LIBRARIES and prepare(root).
+# Visible name -> module in datasets/, which has CARD, RAW, LIBRARIES and prepare(root); and, where its samples are
+# texts that a reader of results wants to see, describe(root): sample -> text, empty without the raw files.
 DATASETS = {
     "digits": "digits",
+    "mex": "mex",
     "mosi": "mosi",
     "mosi-acl2017": "mosi_acl2017",
     "utd_mhad": "utd_mhad",
@@ -24,6 +26,8 @@ DATASETS = {
 # First part of a visible name -> module in datasets/ that makes a dataset of every such name: see `Family`.
 FAMILIES = {
     "interactions": "interactions",
+    "avdigits": "avdigits",
+    "rosmap": "rosmap",
 }
 DEFAULT_DATASET = "interactions-mixed"
 
@@ -108,6 +112,22 @@ def load_dataset(name: str, *, root: Path | None = None) -> Splits:
     return splits
 
 
+def describe(name: str, *, root: Path | None = None) -> dict[str, str] | None:
+    """Sample -> its text; empty where the raw files are not there, None where the samples of ``name`` are no texts.
+
+    Raises UserError where the name is unknown or a raw file is wrong.
+    """
+    name = canonical(name)
+    module, files = _loader(name), _helper("_files")
+    if not hasattr(module, "describe"):
+        return None
+    try:
+        found: dict[str, str] = module.describe(root or data_root())
+    except files.DataError as error:
+        raise UserError(f"dataset {name}: {error}") from error
+    return found
+
+
 def prepare(name: str, *, root: Path | None = None) -> Splits:
     """Like ``load_dataset``, but verifies the checksums of raw files that are there even if the cache is complete."""
     name = canonical(name)
@@ -127,6 +147,12 @@ def status(name: str, *, root: Path | None = None) -> Status:
     prepared: Path = _helper("_cache").location(name, module)
     missing = _helper("_files").missing(module.RAW, root or data_root())
     return Status(name, module.CARD.title, prepared.is_file(), missing)
+
+
+def cache_folder(name: str) -> Path:
+    """Where what is made of dataset ``name`` is kept. Raises UserError for an unknown name."""
+    folder: Path = _helper("_files").cache_dir()
+    return folder / canonical(name)
 
 
 def estimator_problems() -> ModuleType:

@@ -41,7 +41,25 @@ def _take(samples: Split, index: Sequence[int]) -> Split:
         target=samples.target[list(index)],
         ids=tuple(samples.ids[i] for i in index),
         groups=tuple(samples.groups[i] for i in index) if samples.groups else (),
+        truth=None if samples.truth is None else samples.truth[list(index)],
     )
+
+
+def stratified(target: Tensor, shares: Mapping[str, float], *, rest: str, rng: torch.Generator) -> dict[str, list[int]]:
+    """Row numbers of random parts of which each has its share of every class, rounded; what is left is ``rest``.
+
+    target: (N,) class indices. Rows are in order within a part.
+    """
+    names = (*shares, rest)
+    rows: dict[str, list[int]] = {name: [] for name in names}
+    for label in range(int(target.max()) + 1):
+        members = (target == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=rng)]
+        ends = [round(share * len(members)) for share in shares.values()]
+        cuts = [sum(ends[: i + 1]) for i in range(len(ends))]
+        for name, part in zip(names, members.tensor_split(cuts), strict=True):
+            rows[name] += part.tolist()
+    return {name: sorted(index) for name, index in rows.items()}
 
 
 def read_table(path: Path, *, n_rows: int, n_columns: int, encoding: str = "utf-8") -> list[list[str]]:

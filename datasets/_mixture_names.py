@@ -113,8 +113,8 @@ def build(recipe: Recipe) -> Mixture:
 
 def _read(part: str) -> tuple[str, Any]:
     """Which field of a recipe a part sets, and to what."""
-    if part in (*PURE, "mixed") or SHARES.fullmatch(part):
-        return "shares", _shares(part)
+    if is_mixture(part):
+        return "shares", read_shares(part)
     for option in OPTIONS:
         value = option.read(SYNONYMS.get(part, part))
         if value is not None:
@@ -124,8 +124,13 @@ def _read(part: str) -> tuple[str, Any]:
     raise ValueError(f"cannot read {part!r}{hint} Write {GRAMMAR}")
 
 
-def _shares(part: str) -> tuple[int, ...] | None:
-    """Percent of u, r and s; None for ``mixed``."""
+def is_mixture(part: str) -> bool:
+    """Whether ``part`` has the form of a mixture, such as ``r``, ``mixed`` or ``u50r50``."""
+    return part in (*PURE, "mixed") or SHARES.fullmatch(part) is not None
+
+
+def read_shares(part: str) -> tuple[int, ...] | None:
+    """Percent of u, r and s in a mixture; None for ``mixed``. Raises ValueError, one line, unless they sum to 100."""
     if part == "mixed":
         return None
     found = [(kind, 100) for kind in part] if part in PURE else _pairs(part)
@@ -141,13 +146,17 @@ def _pairs(part: str) -> list[tuple[str, int]]:
     return [(kind, int(percent)) for kind, percent in re.findall("([a-z])([0-9]+)", part)]
 
 
+def write_shares(shares: tuple[int, ...] | None) -> str:
+    """The one way to write a mixture."""
+    if shares is None:
+        return "mixed"
+    shown = [(kind, share) for kind, share in zip(PURE, shares, strict=True) if share]
+    return shown[0][0] if len(shown) == 1 else "".join(f"{kind}{share}" for kind, share in shown)
+
+
 def _written(recipe: Recipe) -> Iterator[str]:
     """The parts of the canonical name: the mixture, then every option that is not at its default."""
-    if recipe.shares is None:
-        yield "mixed"
-    else:
-        shown = [(kind, share) for kind, share in zip(PURE, recipe.shares, strict=True) if share]
-        yield shown[0][0] if len(shown) == 1 else "".join(f"{kind}{share}" for kind, share in shown)
+    yield write_shares(recipe.shares)
     short = {long: short for short, long in SYNONYMS.items()}
     for option in OPTIONS:
         value = getattr(recipe, option.field)

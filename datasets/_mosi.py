@@ -87,6 +87,19 @@ def read_utterances(root: Path) -> Utterances:
     )
 
 
+def describe(root: Path) -> dict[str, str]:
+    """Utterance -> what is said in it; empty where the transcripts are not below ``root``, for they are no part of what
+    is prepared. Offered for research: they go into the tracking store and onto pages of results, and no further.
+
+    Raises DataError where they are not as pinned.
+    """
+    (file,) = (file for file in raw_files() if file.path == "mosi/transcripts.csv")
+    if not file.is_present(root):
+        return {}
+    rows = read_table(file.fetch(root), n_rows=2199, n_columns=4, encoding="latin-1")
+    return {row[0]: row[1] for row in rows}
+
+
 def read_features(root: Path, modality: str, utterances: Utterances) -> Tensor:
     """Published features (2199, d), row by row those of ``utterances``. Raises DataError where a label disagrees."""
     parts = []

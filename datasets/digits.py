@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from dmil.data import Card, Split, Splits, Task
 from dmil.seeds import generator
 
-from ._assemble import assemble
+from ._assemble import assemble, stratified
 
 RAW = ()
 LIBRARIES = ("torch", "scikit-learn")
@@ -46,17 +45,5 @@ def prepare(root: Path) -> Splits:
         ids=tuple(f"digit-{i:04d}" for i in range(len(target))),
     )
     names = tuple(str(digit) for digit in range(10))
-    return assemble(samples, _split_rows(target), task=Task("classification", 10, names), card=CARD)
-
-
-def _split_rows(target: Tensor) -> dict[str, list[int]]:
-    rng = generator("split", "digits")
-    rows: dict[str, list[int]] = {"train": [], "valid": [], "test": []}
-    for label in range(10):
-        members = (target == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=rng)]
-        first = round(SHARES["train"] * len(members))
-        second = first + round(SHARES["valid"] * len(members))
-        for name, part in zip(rows, members.tensor_split((first, second)), strict=True):
-            rows[name] += part.tolist()
-    return {name: sorted(index) for name, index in rows.items()}
+    rows = stratified(target, SHARES, rest="test", rng=generator("split", "digits"))
+    return assemble(samples, rows, task=Task("classification", 10, names), card=CARD)

@@ -14,6 +14,7 @@ from ._minilm import CHECKSUMS, WEIGHTS, embed_cached
 FILES = _mosi.raw_files("audio")
 RAW = (*FILES, WEIGHTS)
 LIBRARIES = ("torch", "transformers", "tokenizers")
+describe = _mosi.describe
 
 CARD = Card(
     name="mosi",

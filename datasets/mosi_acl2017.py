@@ -17,6 +17,7 @@ MODALITIES = {
 }
 RAW = _mosi.raw_files(*MODALITIES)
 LIBRARIES = ("torch",)
+describe = _mosi.describe
 
 CARD = Card(
     name="mosi-acl2017",

@@ -15,6 +15,7 @@ from dmil.seeds import generator
 from ._assemble import assemble
 from ._download import DataError
 from ._files import RawFolder, fetch
+from ._series import statistics
 
 FOLDER = RawFolder(
     path="utd_mhad",
@@ -100,12 +101,6 @@ def _features(folder: Path, name: str) -> dict[str, Tensor]:
         "gyroscope": statistics(inertial[:, 3:]),
         "skeleton": statistics(skeleton),
     }
-
-
-def statistics(series: Tensor) -> Tensor:
-    """(T, channels) -> (8 * channels,): mean, deviation, minimum, maximum and the means of four equal segments."""
-    segments = [segment.mean(0) for segment in series.tensor_split(4)]
-    return torch.cat([series.mean(0), series.std(0, correction=0), series.amin(0), series.amax(0), *segments])
 
 
 def _read(path: Path, key: str, *, shape: tuple[int | None, ...]) -> Tensor:

@@ -32,7 +32,7 @@ def loader(name: str) -> Any:
     return registry.family(name.partition("-")[0]).variant(name)
 
 
-@pytest.fixture(params=[*registry.names(), "interactions-mixed-3m-c4-n500-unequal"])
+@pytest.fixture(params=[*registry.names(), "interactions-mixed-3m-c4-n500-unequal", "rosmap-split19"])
 def name(request: pytest.FixtureRequest, data_root: Path) -> str:
     """Each dataset whose raw files are there."""
     dataset: str = request.param
@@ -78,7 +78,9 @@ def test_preparing_twice_gives_the_same_bytes(name: str, data_root: Path) -> Non
     assert first == second == registry.load_dataset(name).checksum()
 
 
-@pytest.mark.parametrize("dataset", ["digits", "mosi", "mosi-acl2017", "utd_mhad"])
+@pytest.mark.parametrize(
+    "dataset", ["digits", "mosi", "mosi-acl2017", "utd_mhad", "mex", "rosmap", "rosmap-split3", "avdigits-mixed"]
+)
 def test_columns_are_standardised_on_the_training_rows_alone(dataset: str, data_root: Path) -> None:
     if registry.status(dataset, root=data_root).missing:
         pytest.skip(f"{dataset}: raw files not below {data_root}")
@@ -262,7 +264,7 @@ def test_an_unknown_name_gets_a_suggestion(wrong: str, hint: str) -> None:
         with pytest.raises(UserError, match=hint) as error:
             ask(wrong)
         assert all(name in str(error.value) for name in (*registry.FAMILIES, *registry.DATASETS))
-    with pytest.raises(UserError, match="unknown dataset 'xyz': known: interactions, digits"):
+    with pytest.raises(UserError, match="unknown dataset 'xyz': known: interactions, avdigits, rosmap, digits"):
         registry.load_dataset("xyz")
 
 
