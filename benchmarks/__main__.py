@@ -105,12 +105,18 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from benchmarks.registry import prepare
+    from benchmarks.audit import alarms, audited, summary
+    from benchmarks.registry import canonical, prepare
 
     splits = prepare(options.dataset)
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.parts().items())
     widths = ", ".join(f"{name} ({width})" for name, width in splits.train.dims.items())
-    print(f"{splits.card.name}: {sizes}; modalities {widths}; checksum {splits.checksum()[:16]}")
+    checksum = splits.checksum()
+    print(f"{splits.card.name}: {sizes}; modalities {widths}; checksum {checksum[:16]}")
+    found = audited(canonical(options.dataset), splits, checksum)
+    print(f"audit: {summary(found)}")
+    for text in alarms(found):
+        print(f"alarm: {text}")
     if splits.card.warning:
         print(f"warning: {splits.card.warning}")
     return 0

@@ -113,7 +113,7 @@ def newest(parents: list[Stored]) -> list[Stored]:
     """Per suite and dataset: the protocol planned last, and of each method the group planned last within it."""
     protocols: dict[tuple[str, str], str] = {}
     latest: dict[tuple[str, str, str], Stored] = {}
-    in_order = sorted(parents, key=lambda run: (int(run.tags["planned_at"]), run.run_id))
+    in_order = sorted(parents, key=_age)
     for run in in_order:
         protocols[run.tags["suite"], run.tags["dataset"]] = run.tags["protocol"]
     for run in in_order:
@@ -121,6 +121,11 @@ def newest(parents: list[Stored]) -> list[Stored]:
         if run.tags["protocol"] == protocols[table]:
             latest[*table, run.tags["method"]] = run
     return [latest[name] for name in sorted(latest)]
+
+
+def _age(parent: Stored) -> tuple[int, str, str, str]:
+    """Of two rows planned at once their content decides before their ids do, which differ from store to store."""
+    return int(parent.tags["planned_at"]), parent.tags["protocol"], parent.tags["group"], parent.run_id
 
 
 def table_row(parent: Stored, found: list[Stored]) -> Row:

@@ -53,7 +53,7 @@ def send_entry(store: Store, entry: Path) -> int:
 def children(store: Store, parent: Stored) -> list[Stored]:
     """Every seed's run of a table row's group, whatever its state, and for whichever protocol it was trained: the group
     says all that its numbers depend on, and the bench trains no key twice."""
-    return store.search([parent.experiment], f"tags.level = 'seed' and tags.group = '{parent.tags['group']}'")
+    return store.search([parent.experiment], f"tags.group = '{parent.tags['group']}' and tags.level = 'seed'")
 
 
 def _send_plan(store: Store, plan: Plan, row: PlannedRow) -> Stored:
@@ -86,7 +86,7 @@ def _row_of(records: list[RunRecord], store: Store) -> Stored:
 def _upsert_row(store: Store, tags: dict[str, str], *, keys: dict[str, str], is_plan: bool = True) -> Stored:
     """Finds or makes a row's parent run; of two plans for one seed the newer wins, whichever arrives first."""
     experiment = store.experiment(tags["suite"])
-    rows = store.search([experiment], f"tags.level = 'row' and {_same_row(tags)}")
+    rows = store.search([experiment], f"{_same_row(tags)} and tags.level = 'row'")
     for repeated in rows[1:]:
         store.delete(repeated.run_id)
     if not rows:

@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
 from benchmarks.outbox import Outbox
 from benchmarks.progress import Progress
-from benchmarks.record import CHECKPOINT, Plan, RunRecord
-from benchmarks.registry import DEFAULT_DATASET, load_dataset
+from benchmarks.record import AUDIT, CHECKPOINT, SAMPLES, Plan, RunRecord
+from benchmarks.registry import DEFAULT_DATASET, describe, load_dataset
 from benchmarks.store import UnreachableError
 from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, parse_assignments, suite_datasets
 from benchmarks.tracking import Tracking
@@ -70,8 +70,24 @@ def make_benches(options: Options, results: Path) -> list[Bench]:
         splits = load_dataset(suite.dataset)
         plan, specs = resolve(suite, splits, device=device)
         plan = replace(plan, command=_command(), overrides=options.assignments)
+        plan = replace(plan, files=plan.files | {SAMPLES: describe_samples(specs[0], splits)})
         benches.append(Bench(plan, specs, splits, device, results))
     return benches
+
+
+def describe_samples(spec: Spec, splits: Splits) -> dict[str, Any]:
+    """What a report tells its reader of the test samples: ``class_names``, in the order of the classes; of a dataset
+    of texts also ``texts``, by sample, empty where their raw file is missing or, said on stderr, wrong."""
+    target = spec.transfer.target(splits) if spec.transfer else splits
+    names: dict[str, Any] = {"class_names": list(target.task.class_names)}
+    try:
+        texts = describe(spec.content["dataset"])
+    except UserError as error:
+        print(f"warning: results will not show what samples say: {error}", file=sys.stderr)
+        texts = {}
+    if texts is None:
+        return names
+    return names | {"texts": {name: texts[name] for name in target.test.ids if name in texts}}
 
 
 class Bench:
@@ -89,6 +105,7 @@ class Bench:
 
     def go(self, title: str = "") -> None:
         """Trains what has no finished run yet. title: shown above its progress."""
+        self._audit()
         with self.outbox.stage() as folder:
             self.plan.save(folder)
         self._deliver()
@@ -96,6 +113,15 @@ class Bench:
         with tempfile.TemporaryDirectory() as members:
             self.members = Path(members)
             self._train_missing(title)
+
+    def _audit(self) -> None:
+        """Puts into the plan what is found in the data, and warns of it. Nothing that is trained sees it."""
+        from benchmarks.audit import alarms, audited
+
+        found = audited(self.plan.dataset, self.splits, self.plan.data_checksum)
+        self.plan = replace(self.plan, files=self.plan.files | {AUDIT: found})
+        if texts := alarms(found):
+            print(f"warning: audit of {self.plan.dataset}: {' '.join(texts)}", file=sys.stderr, flush=True)
 
     def _train_missing(self, title: str) -> None:
         with Progress(len(self.specs), title) as progress:

@@ -9,22 +9,23 @@ have, so whatever is killed when, delivering again completes the work and repeat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.convert import newest, table_row
-from benchmarks.convert_studies import newest_studies, study_row
+from benchmarks.convert_studies import STUDY_LEVEL, newest_studies, study_row
 from benchmarks.delivery import CARD, children, send_entry
 from benchmarks.errors import UserError
 from benchmarks.mlflow_store import MlflowStore
 from benchmarks.outbox import Outbox
 from benchmarks.record import Row
-from benchmarks.store import RESULTS, MissingFileError, UnreachableError, default_uri, probe, shown, writer_lock
+from benchmarks.store import RESULTS, MissingFileError, Stored, UnreachableError, default_uri, probe, shown, writer_lock
 from benchmarks.sweep_delivery import EXPERIMENT, POPULATIONS, configurations, send_studies
 from benchmarks.trials import StudyRow
 
+ROW_LEVEL = "row"
 __all__ = ["Delivery", "MissingFileError", "Tracking", "UnreachableError"]
 
 
@@ -39,10 +40,14 @@ class Delivery:
 
 
 class Tracking:
-    """Runs in an MLflow store. Every method raises UnreachableError, a UserError, where the store cannot be used."""
+    """Runs in an MLflow store. Every method raises UnreachableError, a UserError, where the store cannot be used.
+
+    What has once been asked for tables, or sweeps, without naming one knows those of that moment until it delivers.
+    """
 
     def __init__(self, results: Path = RESULTS, uri: str | None = None) -> None:
         self._store = MlflowStore(results, uri or default_uri(results))
+        self._overview: dict[str, list[Stored]] = {}
 
     def deliver(self, outbox: Outbox) -> Delivery:
         """Sends every entry, each run and each population once, oldest first.
@@ -52,6 +57,7 @@ class Tracking:
         """
         n_sent = 0
         error: str | None = None
+        self._overview = {}
         try:
             self._store.connect()
             with writer_lock(self._store.lock_dir):
@@ -103,21 +109,41 @@ class Tracking:
 
         A table holds the protocol planned last, and of each method the settings planned last within that protocol.
         """
-        condition = "tags.level = 'row'" + (f" and tags.dataset = '{dataset}'" if dataset else "")
         with self._store.errors():
-            parents = self._store.search(self._store.experiments(suite), condition)
-            return [table_row(parent, children(self._store, parent)) for parent in newest(parents)]
+            parents = newest(self._parents(ROW_LEVEL, dataset, suite))
+            return [table_row(parent, found) for parent, found in _with_runs(self._store, parents)]
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Dataset and suite of every table, sorted; quicker than their rows."""
+        with self._store.errors():
+            return _names(self._parents(ROW_LEVEL))
 
     def studies(self, dataset: str | None = None, suite: str | None = None) -> list[StudyRow]:
         """Per dataset and method the study planned last, sorted by these; its configurations by number.
 
         Those of a study that is still at work, or was interrupted, are the ones that have arrived.
         """
-        condition = "tags.level = 'study'" + (f" and tags.dataset = '{dataset}'" if dataset else "")
-        condition += f" and tags.suite = '{suite}'" if suite else ""
         with self._store.errors():
-            found = self._store.search(self._store.experiments(EXPERIMENT), condition)
-            return [study_row(study, configurations(self._store, study)) for study in newest_studies(found)]
+            found = newest_studies(self._parents(STUDY_LEVEL, dataset, suite))
+            return [study_row(study, configurations(self._store, study)) for study in found]
+
+    def sweeps(self) -> list[tuple[str, str]]:
+        """Dataset and suite of every study, sorted; quicker than their configurations."""
+        with self._store.errors():
+            return _names(self._parents(STUDY_LEVEL))
+
+    def _parents(self, level: str, dataset: str | None = None, suite: str | None = None) -> list[Stored]:
+        """The runs of rows, or of studies, old ones too. All of a level are read once: in a large store it takes
+        seconds."""
+        wanted = {name: value for name, value in (("dataset", dataset), ("suite", suite)) if value}
+        if level in self._overview:
+            return [run for run in self._overview[level] if wanted.items() <= run.tags.items()]
+        experiments = self._store.experiments(EXPERIMENT if level == STUDY_LEVEL else suite)
+        tags = wanted | {"level": level}
+        found = self._store.search(experiments, " and ".join(f"tags.{name} = '{tags[name]}'" for name in tags))
+        if not wanted:
+            self._overview[level] = found
+        return found
 
     def card(self, row: Row) -> dict[str, Any]:
         """``Card.to_dict()`` as it was when the row was planned. Raises UserError where no plan has arrived yet."""
@@ -134,6 +160,28 @@ class Tracking:
         if not isinstance(content, kind):
             raise UserError(f"file {name} of run {run_id} is damaged (it holds no {kind.__name__})")
         return content
+
+
+def _names(runs: list[Stored]) -> list[tuple[str, str]]:
+    return sorted({(run.tags["dataset"], run.tags["suite"]) for run in runs})
+
+
+def _with_runs(store: MlflowStore, parents: list[Stored]) -> Iterator[tuple[Stored, list[Stored]]]:
+    """Each row with the runs that ``children`` finds for it, as far as they count.
+
+    One search for each table brings those trained for its protocol; a row that then still lacks a planned seed is asked
+    for by itself, since another protocol may have trained it. So neither older tables nor the runs of other datasets
+    cost more than a look at their tags.
+    """
+    by_group: dict[tuple[str, str], list[Stored]] = {}
+    for experiment, protocol in dict.fromkeys((parent.experiment, parent.tags["protocol"]) for parent in parents):
+        for run in store.search([experiment], f"tags.protocol = '{protocol}' and tags.level = 'seed'"):
+            by_group.setdefault((experiment, run.tags["group"]), []).append(run)
+    for parent in parents:
+        found = by_group.get((parent.experiment, parent.tags["group"]), [])
+        finished = {run.tags["key"] for run in found if run.status == "FINISHED"}
+        lacks = not finished.issuperset(json.loads(parent.tags["plan"]).values())
+        yield parent, children(store, parent) if lacks else found
 
 
 def _n_waiting(entry: Path) -> int:

@@ -85,7 +85,7 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
     table = rows(suite.methods, tuple(splits.train.inputs))
     studies = []
     for row in table:
-        if row.is_estimator or not _is_trained(row, splits, budget):
+        if row.is_estimator or row.is_control or not _is_trained(row, splits, budget):
             continue
         studies.append(_study(options, suite, row, by_hand, splits, device))
     if not studies:

@@ -82,7 +82,7 @@ def test_a_replica_depends_on_itself_alone(name: str, n_modalities: int) -> None
     assert_same(beside[3], together[0])
     if name != "constant":
         assert beside[0].status == "failed"
-    if name != "constant" and not name.startswith("dmil_pid_"):
+    if name not in ("constant", "label_shuffle") and not name.startswith("dmil_pid_"):
         assert len({len(result.history) for result in together}) > 1, "nobody stopped earlier than another"
 
 

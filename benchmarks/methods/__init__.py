@@ -9,6 +9,7 @@ from benchmarks.errors import UserError, suggestion
 from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
 from benchmarks.methods.joint import Joint, JointMlp
+from benchmarks.methods.label_shuffle import LabelShuffle
 from benchmarks.methods.late_fusion import LateFusion, LateFusionLearned
 from benchmarks.methods.lsmi import Lsmi, unfit
 from benchmarks.methods.unimodal import Unimodal
@@ -35,7 +36,10 @@ METHODS: dict[str, type[Method]] = {
     "dmil_pid_mlpgate": DmilPidMlpGate,
     "dmil_pid_late": DmilPidLate,
     "dmil_pid_noisy": DmilPidNoisy,
+    "label_shuffle": LabelShuffle,
 }
+# Trained like a method, to show that the suite gives nothing away: not ranked, and nothing to be tuned.
+CONTROLS = ("label_shuffle",)
 
 # Rows that measure the data instead of competing: what they train is their own affair, not that of ``dmil.fit``.
 ESTIMATORS: dict[str, type[Method]] = {"lsmi": Lsmi}
@@ -57,6 +61,10 @@ class Row:
     @property
     def is_estimator(self) -> bool:
         return self.base in ESTIMATORS
+
+    @property
+    def is_control(self) -> bool:
+        return self.base in CONTROLS
 
 
 def check_names(names: Iterable[str]) -> None:
