@@ -1,22 +1,28 @@
-"""``python -m reports``: reads MLflow, writes and prints a leaderboard per dataset and an overview per suite, or what a
-sweep found."""
+"""``python -m reports``: reads MLflow, writes and prints a leaderboard per dataset, an overview per suite, what sweeps
+found, and an index of it all."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.errors import STATUS_BAD_INPUT, Parser, UserError, end_on_interrupt
 from benchmarks.registry import canonical
-from benchmarks.suite import DEFAULT_SUITE, suite_datasets
+from benchmarks.suite import DEFAULT_SUITE
+from reports.bar import tracked, waiting
+from reports.files import SWEEPS, Page, index_page, overview_page, sweep_pages, table_page
 
 if TYPE_CHECKING:
+    from benchmarks.record import Row
     from benchmarks.tracking import Tracking
-    from reports.table import Table
 
+T = TypeVar("T")
 ALL = "all"
 OUT = Path(__file__).resolve().parent / "out"
 STATUS_BROKEN_PIPE = 1
@@ -28,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     from benchmarks.tracking import Tracking, UnreachableError
 
     try:
-        (_report_sweeps if options.sweep else _report)(Tracking(), options)
+        _report(Tracking(), options)
     except UnreachableError as error:
         print(f"{'' if options.allow_unreachable else 'error: '}no report: {error}", file=sys.stderr)
         return 0 if options.allow_unreachable else STATUS_BAD_INPUT
@@ -44,10 +50,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m reports", description=__doc__)
-    parser.add_argument("--dataset", help="only this dataset (default: every dataset with runs)")
+    parser.add_argument("--dataset", help="only this dataset, of the suite planned last (default: everything)")
     parser.add_argument(
         "--suite",
-        help="only this suite, with an overview of its datasets (default: of each dataset the suite planned last)",
+        help="only this suite, with an overview of its datasets",
     )
     parser.add_argument(
         "--sweep",
@@ -64,36 +70,94 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(tracking: Tracking, options: argparse.Namespace) -> None:
-    from reports.leaderboard import print_table
-    from reports.table import build_tables
+    """Writes and prints what was asked for, or all that tracking holds; nothing is written before all of it is made.
 
-    tables = build_tables(tracking, options.dataset and _canonical(options.dataset), options.suite)
-    written = [_write_files(table, tracking, folder_of(table, options.out)) for table in tables]
-    for table, paths in zip(tables, written, strict=True):
-        print_table(table)
+    Raises:
+        UserError: bad input, or pages that cannot be made; the others are written all the same.
+    """
+    problems: list[str] = []
+    rows = None
+    if options.sweep:
+        pages = _sweep_command(tracking, options)
+    elif options.dataset or options.suite:
+        with waiting("reading the runs"):
+            tracking.tables()  # the index asks for all of them: one search, not two
+        pages = _table_command(tracking, options)
+    else:
+        with waiting("reading the runs"):
+            rows = tracking.rows()
+        pages = _all_pages(tracking, rows, problems)
+    folders = [page.folder for page in pages]
+    index = _tried(problems, "index.html", index_page, tracking, options.out, folders, rows)
+    pages += [index] if index else []
+    written = [page.write(options.out) for page in pages]
+    for page, paths in zip(pages, written, strict=True):
+        page.show()
         print(*paths, sep="\n", flush=True)
+    if problems:
+        raise UserError(f"not everything could be reported: {'; '.join(problems)}")
+
+
+def _all_pages(tracking: Tracking, rows: list[Row], problems: list[str]) -> list[Page]:
+    """The tables of every suite, the suites' overviews and every sweep; what cannot be made adds a problem."""
+    tables: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        tables.setdefault((row.suite, row.dataset), []).append(row)
+    jobs: list[tuple[str, Callable[[], list[Page]]]] = [
+        (f"{dataset} ({suite})", partial(_build_page, tables[suite, dataset], tracking))
+        for suite, dataset in sorted(tables, key=lambda name: (name[0] != DEFAULT_SUITE, name))
+    ]
+    searched = sorted({dataset for dataset, _ in tracking.sweeps()})
+    jobs += [(f"{dataset} ({SWEEPS})", partial(sweep_pages, tracking, dataset, None)) for dataset in searched]
+    if not jobs:
+        return _table_pages(tracking, None, None)  # which says what to do
+    pages: list[Page] = []
+    for name, build in tracked(jobs, itemgetter(0)):
+        pages += _tried(problems, name, build) or []
+    for suite in sorted({suite for suite, _ in tables} - {DEFAULT_SUITE}):
+        found = [page.table for page in pages if page.table and page.table.suite == suite]
+        # A dataset that cannot be read would look as if it had no runs.
+        if len(found) == sum(one == suite for one, _ in tables):
+            pages.append(overview_page(suite, found))
+    return pages
+
+
+def _tried(problems: list[str], name: str, build: Callable[..., T], *args: Any) -> T | None:
+    """What ``build`` makes; None, and one more problem, where it cannot."""
+    from benchmarks.tracking import UnreachableError
+
+    try:
+        return build(*args)
+    except UnreachableError:
+        raise
+    except UserError as error:
+        problems.append(f"{name}: {error}")
+        return None
+
+
+def _table_command(tracking: Tracking, options: argparse.Namespace) -> list[Page]:
+    pages = _table_pages(tracking, options.dataset and _canonical(options.dataset), options.suite)
     if options.suite not in (None, DEFAULT_SUITE) and not options.dataset:
-        print(*_write_overview(options.suite, tables, options.out / options.suite), sep="\n", flush=True)
+        pages.append(overview_page(options.suite, [page.table for page in pages if page.table]))
+    return pages
 
 
-def _report_sweeps(tracking: Tracking, options: argparse.Namespace) -> None:
-    from reports.sweep import build_sweeps
-    from reports.sweep_page import print_sweep, to_html
-    from reports.sweep_tables import to_csv, to_markdown
-
+def _sweep_command(tracking: Tracking, options: argparse.Namespace) -> list[Page]:
     if options.dataset:
         raise UserError(f"--sweep names its dataset itself; leave --dataset out, or say --sweep {options.dataset}")
-    dataset = None if options.sweep == ALL else _canonical(options.sweep)
-    for sweep in build_sweeps(tracking, dataset, options.suite):
-        files = {"sweep.csv": to_csv(sweep), "sweep.md": to_markdown(sweep), "index.html": to_html(sweep)}
-        paths = _write_all(files, options.out / "sweeps" / sweep.dataset)
-        print_sweep(sweep)
-        print(*paths, sep="\n", flush=True)
+    return sweep_pages(tracking, None if options.sweep == ALL else _canonical(options.sweep), options.suite)
 
 
-def folder_of(table: Table, out: Path) -> Path:
-    """Where the page of a table is: below its suite, but for the leaderboard, whose datasets stand at the top."""
-    return out / table.dataset if table.suite == DEFAULT_SUITE else out / table.suite / table.dataset
+def _table_pages(tracking: Tracking, dataset: str | None, suite: str | None) -> list[Page]:
+    from reports.table import build_tables
+
+    return [table_page(table, tracking) for table in build_tables(tracking, dataset, suite)]
+
+
+def _build_page(rows: list[Row], tracking: Tracking) -> list[Page]:
+    from reports.table import build_table
+
+    return [table_page(build_table(tracking, rows), tracking)]
 
 
 def _canonical(dataset: str) -> str:
@@ -102,63 +166,6 @@ def _canonical(dataset: str) -> str:
         return canonical(dataset)
     except UserError:
         return dataset
-
-
-def in_order(suite: str, tables: list[Table]) -> tuple[list[Table], list[str]]:
-    """Tables as the suite's file lists their datasets, then the others as planned; and the datasets without a table."""
-    try:
-        names = suite_datasets(suite)
-    except UserError:
-        names = []
-    places = {name: place for place, name in enumerate(names)}
-    tables = sorted(tables, key=lambda one: (places.get(one.dataset, len(names)), one.planned_at, one.dataset))
-    return tables, [name for name in names if name not in {table.dataset for table in tables}]
-
-
-def _write_overview(suite: str, tables: list[Table], folder: Path) -> list[Path]:
-    from reports.overview import Overview, to_csv, to_markdown
-    from reports.overview_page import print_overview, to_html
-
-    ordered, missing = in_order(suite, tables)
-    overview = Overview(suite, tuple(ordered), tuple(missing))
-    print_overview(overview)
-    files = {"index.csv": to_csv(overview), "index.md": to_markdown(overview), "index.html": to_html(overview)}
-    return _write_all(files, folder)
-
-
-def _write_files(table: Table, tracking: Tracking, folder: Path) -> list[Path]:
-    from reports.interaction_tables import to_csv as interactions_csv
-    from reports.leaderboard import to_csv, to_markdown
-    from reports.page import to_html
-
-    files = {
-        "leaderboard.csv": to_csv(table),
-        "leaderboard.md": to_markdown(table),
-        "index.html": to_html(table, tracking),
-    }
-    if table.interactions:
-        files["interactions.csv"] = interactions_csv(table)
-    paths = _write_all(files, folder)
-    if not table.interactions:
-        (folder / "interactions.csv").unlink(missing_ok=True)  # of an older table
-    return paths
-
-
-def _write_all(files: dict[str, str], folder: Path) -> list[Path]:
-    for name, content in files.items():
-        write(folder / name, content)
-    return [folder / name for name in files]
-
-
-def write(path: Path, content: str) -> None:
-    """Replaces a file whole. Raises UserError where its folder cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}); name another folder with --out") from error
 
 
 if __name__ == "__main__":

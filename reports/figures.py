@@ -54,7 +54,7 @@ def dots(table: Table) -> dict[str, Any] | None:
     shown = [line for line in table.lines if line.seed_accuracies]
     if not shown:
         return None
-    axis = _axis(shown, table.limit)
+    axis = axis_of(shown, table.limit)
     marks = [("floor", "constant", table.floor), ("limit", "Bayes limit", table.limit)]
     return {
         "rows": [_dot_row(line, axis, is_strongest=line is table.strongest) for line in shown],
@@ -69,7 +69,7 @@ def dots(table: Table) -> dict[str, Any] | None:
     }
 
 
-def _axis(lines: Sequence[Line], limit: float | None) -> Axis:
+def axis_of(lines: Sequence[Line], limit: float | None) -> Axis:
     """Holds every seed and the limit, but for rows so far below the others that they would squeeze those."""
     by_height = sorted(lines, key=lambda line: max(line.seed_accuracies))
     others = [] if limit is None else [limit]
@@ -125,6 +125,7 @@ def _dot_row(line: Line, axis: Axis, *, is_strongest: bool) -> dict[str, Any]:
     notes = {
         "strongest baseline": is_strongest,
         "estimator": line.is_estimator,
+        "control": line.is_control,
         f"{line.status}, not ranked": not accuracy,
         "left of the scale": is_left,
     }

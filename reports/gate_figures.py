@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.calibration import Reliability
 from reports.interactions import ALL, Analysis, Interactions
 from reports.text import limits, percent
 
-BAR_LEFT, BAR_WIDTH = 20.0, 80.0
+BAR_LEFT = 20.0
 # A label stands in its segment where it fits on the narrowest screen: pixels of a percent there, and of a letter.
 NARROW, LETTER, PADDING = 3.4, 7.0, 6.0
 
@@ -39,7 +39,7 @@ def _panel(one: Analysis, found: Interactions, bayes: float | None) -> dict[str,
         "kind": "dmil" if one.line.is_dmil else "conventional",
         "notes": texts,
         "rows": [
-            {"name": name, "title": title, "segments": _segments(one, gate, one.owners.get(name))}
+            {"name": name, "title": title, "segments": segments(gate, one.components, one.owners.get(name))}
             for name, title, gate in bars
         ],
         "words": "; ".join(
@@ -49,25 +49,27 @@ def _panel(one: Analysis, found: Interactions, bayes: float | None) -> dict[str,
     }
 
 
-def _segments(one: Analysis, gate: dict[str, float], owner: str | None) -> list[dict[str, Any]]:
-    """From left to right in the order of the components."""
-    segments = []
-    left = BAR_LEFT
+def segments(
+    gate: Mapping[str, float], components: Sequence[str], owner: str | None = None, *, left: float = BAR_LEFT
+) -> list[dict[str, Any]]:
+    """The parts of one bar, in the order of the components; it ends at the right edge. left: where it begins."""
+    found = []
+    whole = 100 - left
     for name, share in gate.items():
-        width = BAR_WIDTH * share
-        segments.append(
+        width = whole * share
+        found.append(
             {
                 "x": round(left, 3),
                 "middle": round(left + width / 2, 3),
                 "width": round(width, 3),
-                "role": _role(name, one.components),
+                "role": _role(name, components),
                 "label": name if width * NARROW >= len(name) * LETTER + PADDING else "",
                 "title": f"{name}: {percent(share)} %",
                 "is_owner": name == owner,
             }
         )
         left += width
-    return segments
+    return found
 
 
 def _role(name: str, components: Sequence[str]) -> str:

@@ -74,10 +74,10 @@ def accuracy_table(table: Table) -> dict[str, Any]:
     found = table.interactions
     assert found
     attribution: float | None = table.card.get("bayes_attribution")
+    limits_known = [limit_of(table, name) for name in found.truths]
     rows = []
-    if table.limit is not None or attribution is not None:
-        limit = [percent(limit_of(table, name)) for name in found.truths]
-        rows.append(["Bayes limit", *limit, percent(attribution), "", "limit"])
+    if any(value is not None for value in (*limits_known, attribution)):
+        rows.append(["Bayes limit", *map(percent, limits_known), percent(attribution), "", "limit"])
     for one in found.methods:
         accuracies = [spread(one.parts.get(name, EMPTY).accuracy, one.line) for name in found.truths]
         share = one.attribution

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from reports.line import ESTIMATOR, Line
 from reports.samples import Floats, Samples, TableSamples
 from reports.statistics import Summary, entropy, mean_or_none, rank_correlation, summarise, synergy_indicator
+from reports.ternary import Counts
+from reports.ternary import counts as ternary_counts
 
 ALL = "all"
 Mask = NDArray[np.bool_]
@@ -51,6 +53,7 @@ class Analysis:
 
     largest: component -> share of samples where its gate is the largest; entropy of the gate: mean, bits. owners:
     composition -> its component, empty where the components do not correspond to compositions; why_not says why.
+    ternary: gates of every seed by cell of the triangle, empty unless the components are R, U_<modality>.. and S.
     """
 
     line: Line
@@ -61,6 +64,7 @@ class Analysis:
     owners: dict[str, str] = field(default_factory=dict)
     why_not: str = ""
     agreement: Agreement | None = None
+    ternary: Counts = field(default_factory=dict)
 
     @property
     def is_gated(self) -> bool:
@@ -110,7 +114,7 @@ def analyse(
     masks: dict[str, Mask] = {ALL: np.ones(len(runs[0].ids), dtype=bool)}
     masks |= {name: truth == name for name in truths}
     names = tuple(card.get("truth_names") or found)
-    estimates = _complete(lines, samples, ESTIMATOR)
+    estimates = complete(lines, samples, ESTIMATOR)
     methods = tuple(_analysis(line, samples, unimodal, masks, names, estimates) for line in lines if line.row)
     sizes = {name: int(mask.sum()) for name, mask in masks.items()}
     return Interactions(truths, sizes, methods, _information(estimates))
@@ -144,7 +148,7 @@ def synergy(
     return summarise(shares).mean if shares else None
 
 
-def _complete(lines: Sequence[Line], samples: TableSamples, method: str) -> dict[int, Samples]:
+def complete(lines: Sequence[Line], samples: TableSamples, method: str) -> dict[int, Samples]:
     """Samples by seed of a method that lacks none, else empty."""
     line = next((line for line in lines if line.method == method), None)
     by_seed = samples.get(method, {})
@@ -160,7 +164,7 @@ def _analysis(
     truths: Sequence[str],
     estimates: Mapping[int, Samples],
 ) -> Analysis:
-    by_seed = _complete([line], samples, line.method)
+    by_seed = complete([line], samples, line.method)
     runs = list(by_seed.values())
     if not runs:
         return Analysis(line)
@@ -184,8 +188,18 @@ def _analysis(
     }
     largest = _means(components, [gate.argmax(axis=1)[:, None] == np.arange(len(components)) for gate in gates])
     spread = summarise([entropy(gate) for gate in gates]).mean if gates else None
-    agreement = _agreement(by_seed, estimates, owners)
-    return Analysis(line, components, parts, largest, spread, owners, why_not(components, is_gated, owners), agreement)
+    known = {name: mask for name, mask in masks.items() if name != ALL} or masks
+    return Analysis(
+        line,
+        components,
+        parts,
+        largest,
+        spread,
+        owners,
+        why_not(components, is_gated, owners),
+        _agreement(by_seed, estimates, owners),
+        ternary_counts(gates, components, known) if gates and owners_of(components, ()) else {},
+    )
 
 
 def why_not(components: Sequence[str], is_gated: bool, owners: Mapping[str, str]) -> str:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from reports.bootstrap import N_RESAMPLES
+from reports.hard_sample_tables import to_markdown as hard_samples_markdown
 from reports.interaction_tables import to_markdown as interactions_markdown
 from reports.line import SOURCE, Line
+from reports.sanity_tables import to_markdown as sanity_markdown
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
-from reports.text import as_csv, four, grid, limits, number, percent, shown_status, spread, terminal
+from reports.text import (
+    as_csv,
+    four,
+    grid,
+    limits,
+    number,
+    percent,
+    shown_status,
+    signed_limits,
+    signed_percent,
+    spread,
+    terminal,
+    three,
+)
 from reports.tuning import n_configurations, sentence, settings_cell, settings_kind, warnings
 
 COLUMNS = (
@@ -29,12 +46,21 @@ COLUMNS = (
     "status",
     "settings",
     "n_configurations",
+    "gain",
+    "gain_ci_low",
+    "gain_ci_high",
+    "is_tied_with_best",
+    "test_nll_mean",
+    "test_ece_mean",
+    "peak_memory_mb",
 )
+GAIN = "gain"
 HEADINGS = (
     "#",
     "method",
     "test acc. %",
     "95 % interval",
+    GAIN,
     "macro-F1",
     "synergy %",
     "valid acc. %",
@@ -43,6 +69,7 @@ HEADINGS = (
     "status",
 )
 TEXTS = ("method", "settings", "status")
+ACCURACY = 2
 SOURCE_HEADING = "source valid acc. %"
 
 
@@ -64,6 +91,10 @@ def _csv_row(dataset: str, line: Line) -> list[str | int]:
         line.status,
         settings_kind(line),
         number(n_configurations(line), 0),
+        *(number(value, 6) for value in three(line.gain)),
+        "" if line.is_tied is None else str(line.is_tied).lower(),
+        *(number(line.means.get(name), 6) for name in ("test/nll", "test/ece")),
+        number(line.means.get("peak_memory_mb"), 1),
     ]
 
 
@@ -73,21 +104,36 @@ def to_markdown(table: Table) -> str:
     if table.card["warning"]:
         lines += [f"> **Warning.** {table.card['warning']}", ""]
     lines += [line for text in tuning_notes(table) for line in (text, "")]
-    source = (SOURCE_HEADING,) if table.has_source else ()
-    shown = [(*cells(line), *([percent(line.means.get(SOURCE))] if source else [])) for line in table.lines]
-    lines += [*grid((*HEADINGS, *source), shown), "", caption(table)]
+    lines += [*grid(headings(table), [_in_bold(line, row(line, table)) for line in table.lines]), "", caption(table)]
     holes = [f"- `{line.method}` {reason}" for line in table.lines for reason in line.reasons]
     lines += ["", *holes] if holes else []
-    return "\n".join([*lines, *interactions_markdown(table)]) + "\n"
+    sections = [*interactions_markdown(table), *hard_samples_markdown(table), *sanity_markdown(table)]
+    return "\n".join([*lines, *sections]) + "\n"
 
 
-def cells(line: Line) -> tuple[str, ...]:
-    """One line of the short table, in the order of ``HEADINGS``."""
+def headings(table: Table) -> tuple[str, ...]:
+    """Of the short table, with the column that only a transfer has."""
+    return (*HEADINGS, SOURCE_HEADING) if table.has_source else HEADINGS
+
+
+def row(line: Line, table: Table) -> tuple[str, ...]:
+    """One line of the short table, in the order of ``headings``."""
+    return (*cells(line), percent(line.means.get(SOURCE))) if table.has_source else cells(line)
+
+
+def _in_bold(line: Line, row: tuple[str, ...]) -> tuple[str, ...]:
+    """The accuracy of the best row and of those tied with it in bold."""
+    return tuple(f"**{cell}**" if line.is_tied and i == ACCURACY else cell for i, cell in enumerate(row))
+
+
+def cells(line: Line, *, is_brief: bool = False) -> tuple[str, ...]:
+    """One line of the short table, in the order of ``HEADINGS``; brief: the gain without its interval."""
     return (
-        str(line.rank or ""),
+        line.place,
         line.method,
         spread(line.test_acc, line),
         interval(line),
+        gain(line, is_brief=is_brief),
         number(line.means.get("test/macro_f1"), 3),
         percent(line.synergy),
         percent(line.means.get("valid/acc")),
@@ -112,10 +158,16 @@ def caption(table: Table) -> str:
         "fixed, so the interval says nothing about other test samples. Selection used validation data only. Rows with "
         "a failed or missing seed are not averaged and not ranked."
     ]
+    sentences += comparison_caption(table)
     if any(line.is_floor for line in table.lines):
         sentences.append(
             "constant answers with the label frequencies (most frequent class) of the very split it is judged on: a "
             "floor, not a method, and not ranked."
+        )
+    if any(line.is_control for line in table.lines):
+        sentences.append(
+            "label_shuffle is joint_mlp trained on labels in random order, kept at its last epoch: a control that must "
+            "be at chance, not a competitor, and not ranked."
         )
     if any(line.is_estimator for line in table.lines):
         sentences.append(
@@ -124,8 +176,34 @@ def caption(table: Table) -> str:
         )
     if len(table.seed_sets) > 1:
         sets = "; ".join(f"{', '.join(map(str, found))} for {', '.join(who)}" for found, who in table.seed_sets.items())
-        sentences.append(f"The rows do not have the same seeds: {sets}.")
+        sentences.append(
+            f"The rows do not have the same seeds: {sets}. *: the mean is over other seeds than that of rank 1; gains "
+            "and ties are over the seeds that both rows have, empty where they share none."
+        )
     return " ".join(sentences)
+
+
+def comparison_caption(table: Table) -> list[str]:
+    """What gains and ties are, and what was drawn for their intervals; nothing where rows cannot be compared."""
+    found = []
+    if any(line.gain for line in table.lines):
+        found.append(
+            "Gain: test accuracy minus that of the strongest conventional baseline by mean validation accuracy, in "
+            "percentage points."
+        )
+    is_drawn = any(one and one.shown for line in table.lines for one in (line.gain, line.to_best))
+    if is_drawn:
+        units = f"{table.n_test:,} test samples" if table.n_test else "test samples"
+        if table.n_groups:
+            units = f"{table.n_groups:,} groups of test samples (each whole, as its samples belong together)"
+        found.append(
+            f"The 95 % interval of a difference between two rows is a paired bootstrap: {units} and the seeds of both "
+            f"rows, drawn {N_RESAMPLES:,} times together and made as wide as so few of them need; it covers other test "
+            "samples and other seeds, not another training set. ≈: not told apart from rank 1, as that interval holds "
+            "0; rank 1 is the best of many on these very samples, and nothing is corrected for the number of "
+            "comparisons."
+        )
+    return found
 
 
 def transfer_caption(transfer: Mapping[str, Any]) -> str:
@@ -154,6 +232,18 @@ def interval(line: Line) -> str:
     return "too few seeds" if line.rank else ""
 
 
+def gain(line: Line, *, is_brief: bool = False) -> str:
+    """Over the strongest baseline, with its interval; * where one of the two has seeds that the other lacks."""
+    if line.is_strongest:
+        return "base" if is_brief else "baseline"
+    if line.gain is None:
+        return ""
+    mean = signed_percent(line.gain.mean)
+    star = " *" if line.gain.is_partial else ""
+    limits = f" ({signed_limits(line.gain)})"
+    return f"{mean}{'' if is_brief else limits}{star}"
+
+
 def print_table(table: Table) -> None:
     """Prints the short table to the terminal, or 120 columns wide where there is none."""
     from rich import box
@@ -161,14 +251,17 @@ def print_table(table: Table) -> None:
 
     console = terminal()
     title = f"{table.dataset} (suite {table.suite})\n{sentence(table)}".rstrip()
-    grid = Grid(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
+    grid = Grid(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for heading in HEADINGS:
         # Two lines for a heading that is wider than its numbers: all columns then fit into 120 characters.
-        shown = heading.replace(" ", "\n", 1) if heading.endswith("%") else heading
+        shown = re.sub(r" (?!%)|(?<=macro-)", "\n", heading, count=1)
         grid.add_column(shown, justify="left" if heading in TEXTS else "right", no_wrap=heading == "method")
     for line in table.lines:
-        grid.add_row(*cells(line), style="bold" if line.is_dmil else "")
+        grid.add_row(*cells(line, is_brief=True), style="bold" if line.is_dmil else "")
     console.print(grid)
+    if table.strongest:
+        marks = "gain: points over the strongest baseline (base). ≈: not told apart from rank 1."
+        console.print(marks + (" *: over other seeds." if len(table.seed_sets) > 1 else ""), markup=False)
     for line in table.lines:
         for reason in line.reasons:
             console.print(f"{line.method}: {reason}", style="red", markup=False)

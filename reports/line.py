@@ -10,6 +10,7 @@ from benchmarks.record import Row, SeedRun
 from reports.statistics import Summary, mean_or_none, summarise
 
 FLOOR = "constant"
+CONTROL = "label_shuffle"
 LIMIT = "bayes_limit"
 ENSEMBLE = "ensemble"
 ESTIMATOR = "lsmi"
@@ -39,12 +40,44 @@ AVERAGED = (
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Test accuracy of a line minus that of another, over the seeds both have.
+
+    other: the other's method. low, high: 95 % interval over test samples and seeds (``reports.bootstrap``), None
+    where ``why_not`` says why. seeds: those that count. is_partial: one of the two has seeds that the other lacks.
+    """
+
+    other: str
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: tuple[int, ...]
+    is_partial: bool
+    why_not: str = ""
+
+    @property
+    def shown(self) -> tuple[float, float] | None:
+        """The interval, None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def is_level(self) -> bool | None:
+        """Whether the interval holds 0, so that the two are not told apart; None without one."""
+        return None if self.low is None or self.high is None else self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
 class Line:
     """One line. status: complete, incomplete (a seed has no run yet), failed (a seed failed) or limit.
 
     test_acc, means and synergy are None, or empty, unless every seed is there: nothing is averaged over a hole.
-    reasons: why a line is not complete, one text per seed. rank counts complete lines from 1, floor and estimator
-    left out.
+    reasons: why a line is not complete, one text per seed. rank counts complete lines from 1, floor, control
+    and estimator left out.
+
+    Of complete lines: gain over the strongest conventional baseline, None for that baseline itself (is_strongest) and
+    where the two share no seed. Of ranked lines: to_best, the difference to the line of rank 1, None for that line
+    itself; is_tied, whether that difference is level, True for the line of rank 1, None where it cannot be told;
+    has_other_seeds, whether its mean is over other seeds than that of rank 1.
     """
 
     method: str
@@ -57,6 +90,18 @@ class Line:
     reasons: tuple[str, ...] = ()
     row: Row | None = None
     rank: int | None = None
+    gain: Difference | None = None
+    to_best: Difference | None = None
+    is_strongest: bool = False
+    is_tied: bool | None = None
+    has_other_seeds: bool = False
+
+    @property
+    def place(self) -> str:
+        """The rank as shown: ≈ where the line is not told apart from rank 1, * where its mean is over other seeds."""
+        if self.rank is None:
+            return ""
+        return f"{self.rank}{' ≈' if self.is_tied and self.rank > 1 else ''}{' *' if self.has_other_seeds else ''}"
 
     @property
     def is_unimodal(self) -> bool:
@@ -79,12 +124,16 @@ class Line:
         return self.method == ESTIMATOR
 
     @property
+    def is_control(self) -> bool:
+        return self.method == CONTROL
+
+    @property
     def is_ensemble(self) -> bool:
         return self.method == ENSEMBLE
 
     @property
     def is_competitor(self) -> bool:
-        return not self.is_floor and not self.is_estimator
+        return not (self.is_floor or self.is_estimator or self.is_control)
 
     @property
     def gap(self) -> float | None:

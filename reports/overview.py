@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.leaderboard import transfer_caption
-from reports.line import CONVENTIONAL, ESTIMATOR, FLOOR, Line, paired
-from reports.statistics import MIN_SEEDS, Summary
+from reports.line import CONTROL, CONVENTIONAL, ESTIMATOR, FLOOR, Difference, Line
+from reports.statistics import MIN_SEEDS
 from reports.table import Table
-from reports.text import as_csv, four, grid, number, percent, signed_limits, signed_percent, spread
+from reports.text import as_csv, four, grid, number, percent, signed_limits, signed_percent, spread, three
 from reports.tuning import has_tuning, sentence, warnings
 
 OWN = "dmil_pid"
 NOT_PLANNED, NO_RUNS = "–", "no runs"
-NOTES = {FLOOR: " (floor)", ESTIMATOR: " (estimator)"}
+NOTES = {FLOOR: " (floor)", CONTROL: " (control)", ESTIMATOR: " (estimator)"}
 COLUMNS = (
     "suite",
     "dataset",
@@ -88,14 +88,13 @@ def to_csv(overview: Overview) -> str:
 def _csv_row(suite: str, table: Table, line: Line) -> list[str | int]:
     strongest = table.strongest
     is_compared = line.test_acc and strongest and line is not strongest and line.is_competitor
-    difference = paired(line, strongest) if is_compared and strongest else None
+    difference = line.gain if is_compared else None
     values = [
         *four(line.test_acc),
         line.means.get("valid/acc"),
         table.limit,
         deficit(table, line),
     ]
-    against = (difference.mean, difference.low, difference.high) if difference else (None,) * 3
     return [
         suite,
         table.dataset,
@@ -104,8 +103,8 @@ def _csv_row(suite: str, table: Table, line: Line) -> list[str | int]:
         line.n_failed,
         *(number(value, 6) for value in values),
         strongest.method if strongest else "",
-        *(number(value, 6) for value in against),
-        difference.n if difference else "",
+        *(number(value, 6) for value in three(difference)),
+        len(difference.seeds) if difference else "",
         line.status,
     ]
 
@@ -171,7 +170,7 @@ def differences(overview: Overview) -> dict[str, Any]:
     rows = []
     for name, table in zip(names, overview.tables, strict=False):
         own, strongest = own_line(table, has_own=has_own), table.strongest
-        found = paired(own, strongest) if own and strongest else None
+        found = own.gain if own else None
         rows.append([name, *_accuracy(own), *_accuracy(strongest), *_difference(found)])
     which = f"DMIL: {OWN}." if has_own else "DMIL: the variant with the highest mean validation accuracy."
     return {
@@ -179,8 +178,8 @@ def differences(overview: Overview) -> dict[str, Any]:
         "rows": rows,
         "caption": f"{which} Baseline: the conventional method, unimodal ones included, with the highest mean "
         "validation accuracy. Difference: DMIL minus baseline in percentage points of test accuracy, mean over seeds "
-        f"paired by number; from {MIN_SEEDS} pairs on with its 95 % Student-t interval, which covers seeds only, not "
-        "other test samples. Empty where one of the two is not complete.",
+        f"paired by number; from {MIN_SEEDS} pairs on with the 95 % interval of a paired bootstrap over test samples "
+        "and seeds at once. Empty where one of the two is not complete.",
     }
 
 
@@ -188,8 +187,8 @@ def _accuracy(line: Line | None) -> list[str]:
     return [line.method, percent(line.test_acc.mean)] if line and line.test_acc else ["", ""]
 
 
-def _difference(found: Summary | None) -> list[str]:
-    return [signed_percent(found.mean), signed_limits(found), str(found.n)] if found else ["", "", ""]
+def _difference(found: Difference | None) -> list[str]:
+    return [signed_percent(found.mean), signed_limits(found), str(len(found.seeds))] if found else ["", "", ""]
 
 
 def captions(overview: Overview) -> list[str]:

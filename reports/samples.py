@@ -21,19 +21,22 @@ class Samples:
     """N test samples in the order of their ids.
 
     target: (N,). truth: (N,), the true composition by name, None where it is not known of every sample. is_right: (N,),
-    whether the likeliest class is the target; confidence: (N,), its probability. components: names of the parts a
-    method predicts from, empty where it has none; gate: (N, K), their weights, None where they are not weighed.
-    info: what an estimator of information says, (N,) nats by composition.
+    whether the likeliest class, answer (N,), is the target; confidence: (N,), its probability. components: names of the
+    parts a method predicts from, empty where it has none; gate: (N, K), their weights, None where they are not weighed.
+    info: what an estimator of information says, (N,) nats by composition. groups: N names of what a sample belongs to
+    (its speaker, its subject), empty where the data have no groups.
     """
 
     ids: tuple[str, ...]
     target: NDArray[np.int64]
     truth: NDArray[np.str_] | None
     is_right: NDArray[np.bool_]
+    answer: NDArray[np.int64]
     confidence: Floats
     components: tuple[str, ...] = ()
     gate: Floats | None = None
     info: Mapping[str, Floats] | None = None
+    groups: tuple[str, ...] = ()
 
 
 def read_samples(path: Path, run: str) -> Samples:
@@ -55,7 +58,8 @@ def _read(path: Path) -> Samples:
     gates = [name for name in names if name.startswith("gate_")]
     infos = [name for name in names if name.startswith("info_")]
     known = ["truth"] if "truth" in names else []
-    table = parquet.read_table(path, columns=["id", "split", "target", *known, *classes, *gates, *infos])
+    listed = ["group"] if "group" in names else []
+    table = parquet.read_table(path, columns=["id", "split", "target", *listed, *known, *classes, *gates, *infos])
     is_test = np.asarray(table["split"].to_pylist()) == "test"
     if not classes or not is_test.any():
         raise ValueError("no probabilities of test samples")
@@ -66,18 +70,26 @@ def _read(path: Path) -> Samples:
         return np.stack([table[name].to_numpy() for name in wanted], axis=1)[is_test][order].astype(np.float32)
 
     probabilities = columns(classes)
+    answer = probabilities.argmax(axis=1)
     target = table["target"].to_numpy()[is_test][order]
     truth = [name for name, chosen in zip(table["truth"].to_pylist(), is_test, strict=True) if chosen] if known else []
     return Samples(
         tuple(ids[order].tolist()),
         target,
         np.asarray(truth)[order] if known and None not in truth else None,
-        probabilities.argmax(axis=1) == target,
+        answer == target,
+        answer,
         probabilities.max(axis=1),
         components=tuple(name.removeprefix("gate_") for name in gates) or _ungated(names),
         gate=columns(gates) if gates else None,
         info={name.removeprefix("info_"): columns([name])[:, 0] for name in infos} if infos else None,
+        groups=_groups(np.asarray(table["group"].to_pylist())[is_test][order].tolist()) if listed else (),
     )
+
+
+def _groups(names: list[str]) -> tuple[str, ...]:
+    """Empty where no sample has a group."""
+    return tuple(names) if any(names) else ()
 
 
 def _ungated(names: list[str]) -> tuple[str, ...]:
@@ -101,7 +113,7 @@ def same_samples(samples: TableSamples) -> TableSamples:
                 f"{name} (seed {first_seed}) and {method} (seed {seed}) hold different test samples ({difference} "
                 "differ); run the suite again on one version of the data"
             )
-        shared[method][seed] = replace(one, ids=first.ids, target=first.target, truth=first.truth)
+        shared[method][seed] = replace(one, ids=first.ids, target=first.target, truth=first.truth, groups=first.groups)
     return shared
 
 
@@ -110,6 +122,8 @@ def _difference(one: Samples, other: Samples) -> str | None:
         return "ids"
     if not np.array_equal(one.target, other.target):
         return "targets"
+    if one.groups != other.groups:
+        return "groups"
     if (one.truth is None) != (other.truth is None):
         return "true compositions"
     is_same = one.truth is None or other.truth is None or np.array_equal(one.truth, other.truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -12,6 +13,12 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
+
+
+def generator(*name: str) -> np.random.Generator:
+    """Random numbers that belong to a name: the same for the same name, whoever else draws."""
+    digest = hashlib.sha256("\0".join(name).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 @dataclass(frozen=True)

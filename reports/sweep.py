@@ -226,7 +226,7 @@ def build_sweeps(tracking: Tracking, dataset: str | None, suite: str | None) -> 
         by_dataset.setdefault(row.plan.dataset, []).append(row)
     if not by_dataset:
         wanted = " ".join(f"{name} {value!r}" for name, value in (("dataset", dataset), ("suite", suite)) if value)
-        known = sorted({f"{row.plan.dataset} (suite {row.plan.suite})" for row in tracking.studies()})
+        known = [f"{name} (suite {its_suite})" for name, its_suite in tracking.sweeps()]
         raise UserError(
             f"MLflow holds no study{' of ' + wanted if wanted else ''}; it knows {', '.join(known) or 'none yet'}; "
             f"`make sweep DATASET={dataset or 'interactions'}` makes some"

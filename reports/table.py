@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +11,13 @@ from benchmarks.errors import UserError
 from benchmarks.record import PREDICTIONS, Row, SeedRun
 from benchmarks.tracking import MissingFileError, Tracking
 from reports.calibration import Reliability, reliability
+from reports.comparison import compared
+from reports.control import Control, control_of
+from reports.hard_samples import HardSamples, descriptions, hard_samples
 from reports.interactions import Interactions, analyse, synergy
-from reports.line import FLOOR, LIMIT, SOURCE, Line, line_of, problem_of
+from reports.line import CONTROL, FLOOR, LIMIT, SOURCE, Line, line_of, problem_of
 from reports.samples import Samples, TableSamples, read_samples, same_samples
+from reports.sanity import read_audit
 from reports.statistics import Summary
 
 SPEC = "spec.json"
@@ -24,6 +29,9 @@ class Table:
 
     interactions: None where no run can say anything of them. transfer: what the runs' spec says of classes trained on
     and classes probed, None where test samples have the classes of training. reliability: by method, complete ones.
+    n_groups: of test samples, each drawn as a whole for the intervals of differences; None where samples were drawn
+    one by one or there is no such interval. hard_samples: None where a unimodal row is missing or has a hole.
+    audit: of the data, None where none was planned. control: None where that row is missing or has a hole.
     """
 
     dataset: str
@@ -34,6 +42,10 @@ class Table:
     interactions: Interactions | None = None
     transfer: dict[str, Any] | None = None
     reliability: tuple[Reliability, ...] = ()
+    n_groups: int | None = None
+    hard_samples: HardSamples | None = None
+    audit: dict[str, Any] | None = None
+    control: Control | None = None
 
     @property
     def planned_at(self) -> int:
@@ -94,27 +106,25 @@ def build_tables(tracking: Tracking, dataset: str | None = None, suite: str | No
         by_dataset.setdefault(row.dataset, []).append(row)
     if not by_dataset:
         wanted = " ".join(f"{name} {value!r}" for name, value in (("dataset", dataset), ("suite", suite)) if value)
-        known = sorted({f"{row.dataset} (suite {row.suite})" for row in tracking.rows()})
+        known = [f"{name} (suite {its_suite})" for name, its_suite in tracking.tables()]
         raise UserError(
             f"MLflow holds no runs{' of ' + wanted if wanted else ''}; "
             f"it knows {', '.join(known) or 'nothing yet'}; `make bench DATASET={dataset or 'interactions'}` makes some"
         )
-    return [_build_table(tracking, by_dataset[name]) for name in sorted(by_dataset)]
+    return [build_table(tracking, by_dataset[name]) for name in sorted(by_dataset)]
 
 
-def _build_table(tracking: Tracking, rows: list[Row]) -> Table:
+def build_table(tracking: Tracking, rows: Sequence[Row]) -> Table:
+    """The table of one dataset, of the suite planned last among the rows."""
     newest = max(rows, key=lambda row: row.planned_at)
     rows = [row for row in rows if row.suite == newest.suite]
     card = tracking.card(newest)
     samples = same_samples({row.method: _samples_of(tracking, row) for row in rows})
     unimodal = _unimodal_names(card, rows)
-    lines = [line_of(row) for row in rows]
-    complete = [replace(line, synergy=_synergy(line, unimodal, samples)) for line in lines if line.test_acc]
-    places = itertools.count(1)
-    ranked = [
-        replace(line, rank=next(places)) if line.is_competitor else line for line in sorted(complete, key=_by_accuracy)
-    ]
-    holes = sorted((line for line in lines if not line.test_acc), key=lambda line: line.method)
+    complete, holes = in_order([line_of(row) for row in rows])
+    complete = [replace(line, synergy=_synergy(line, unimodal, samples)) for line in complete]
+    strongest = _best_on_valid([line for line in complete if line.is_conventional])
+    ranked, n_groups = compared(complete, strongest, samples, newest.dataset)
     n_test = next((len(one.ids) for by_seed in samples.values() for one in by_seed.values()), None)
     return Table(
         newest.dataset,
@@ -129,7 +139,19 @@ def _build_table(tracking: Tracking, rows: list[Row]) -> Table:
             for line in ranked
             if line.rank and samples[line.method]
         ),
+        n_groups,
+        hard_samples(ranked, samples, unimodal, _shown_in_full(ranked), descriptions(tracking, newest)),
+        read_audit(tracking, newest),
+        control_of(_of_control(ranked, samples)),
     )
+
+
+def in_order(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+    """Complete lines by mean test accuracy, competitors with their rank; and the others by name."""
+    places = itertools.count(1)
+    complete = sorted((line for line in lines if line.test_acc), key=_by_accuracy)
+    holes = sorted((line for line in lines if not line.test_acc), key=lambda line: line.method)
+    return [replace(line, rank=next(places)) if line.is_competitor else line for line in complete], holes
 
 
 def _unimodal_names(card: dict[str, Any], rows: list[Row]) -> list[str]:
@@ -143,6 +165,22 @@ def _best_on_valid(lines: list[Line]) -> Line | None:
     """The ranked line with the highest mean validation accuracy: test accuracy must not choose what is compared."""
     ranked = [(valid, line) for line in lines if line.rank and (valid := line.means.get("valid/acc")) is not None]
     return min(ranked, key=lambda pair: (-pair[0], pair[1].method))[1] if ranked else None
+
+
+def _shown_in_full(lines: Sequence[Line]) -> dict[str, Line | None]:
+    """Whose hard samples are listed, by the role that it has."""
+    fused = [line for line in lines if line.is_conventional and not line.is_unimodal]
+    return {
+        "best DMIL variant": _best_on_valid([line for line in lines if line.is_dmil]),
+        "strongest multimodal baseline": _best_on_valid(fused),
+    }
+
+
+def _of_control(lines: Sequence[Line], samples: TableSamples) -> list[Samples]:
+    """What the control's runs said; nothing unless every seed is there."""
+    line = next((line for line in lines if line.is_control), None)
+    found = list(samples.get(CONTROL, {}).values())
+    return found if line and len(found) == line.n_seeds else []
 
 
 def _by_accuracy(line: Line) -> tuple[float, str]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports.line import Line
+from reports.line import Difference, Line
 from reports.statistics import Summary
 
 if TYPE_CHECKING:
@@ -55,15 +55,18 @@ def limits(found: Summary) -> str:
     return f"{percent(found.shown[0])} to {percent(found.shown[1])}" if found.shown else "too few seeds"
 
 
-def signed_limits(found: Summary) -> str:
-    """The interval of a difference in points."""
-    return " to ".join(map(signed_percent, found.shown)) if found.shown else "too few seeds"
+def signed_limits(found: Summary | Difference) -> str:
+    """The interval of a difference in points, or why there is none."""
+    if found.shown:
+        return " to ".join(map(signed_percent, found.shown))
+    return found.why_not if isinstance(found, Difference) else "too few seeds"
 
 
 def shown_status(line: Line) -> str:
     if not line.test_acc:
         return line.status
-    return "floor" if line.is_floor else "estimator" if line.is_estimator else line.status
+    kinds = {"floor": line.is_floor, "control": line.is_control, "estimator": line.is_estimator}
+    return next((kind for kind, applies in kinds.items() if applies), line.status)
 
 
 def as_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -78,6 +81,11 @@ def as_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def four(found: Summary | None) -> tuple[float | None, ...]:
     """Mean, standard deviation and interval, as the CSV files hold them."""
     return (found.mean, found.std, found.low, found.high) if found else (None,) * 4
+
+
+def three(found: Difference | None) -> tuple[float | None, ...]:
+    """Mean and interval of a difference, as the CSV files hold them."""
+    return (found.mean, found.low, found.high) if found else (None,) * 3
 
 
 def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -48,7 +48,7 @@ def settings_cell(line: Line, *, is_long: bool = False) -> str:
 def sentence(table: Table) -> str:
     """How much tuning every row had; empty for a table without a row that could be tuned."""
     groups: dict[tuple[str, Effort | None], list[str]] = {}
-    for line in _tunable(table):
+    for line in tunable(table):
         groups.setdefault((settings_kind(line), _effort(line)), []).append(line.method)
     kinds = {kind for kind, _ in groups}
     if kinds == {DEFAULT}:
@@ -62,7 +62,7 @@ def sentence(table: Table) -> str:
 
 def warnings(table: Table) -> list[str]:
     """What makes the rows of a table hard to compare: unequal tuning, or tuning for another budget."""
-    lines = _tunable(table)
+    lines = tunable(table)
     found = []
     if len({_effort(line) for line in lines}) > 1:
         found.append(
@@ -95,7 +95,7 @@ def has_tuning(table: Table) -> bool:
     return any(line.row.tuning for line in table.lines if line.row)
 
 
-def _tunable(table: Table) -> list[Line]:
+def tunable(table: Table) -> list[Line]:
     """The rows that a sweep could have tuned: competitors that train something of their own."""
     return [line for line in table.lines if line.row and line.is_competitor and not line.is_ensemble]
 

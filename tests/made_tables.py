@@ -25,6 +25,7 @@ class MadeTracking:
     """The reading side of ``Tracking``: rows of three planned seeds, with their card and files.
 
     planned: dataset -> when it was planned, else 1000. tuning: of some of the methods. overrides: of every plan.
+    seeds: planned for some of the methods, else 0, 1, 2.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class MadeTracking:
         planned: Mapping[str, int] | None = None,
         tuning: Mapping[str, dict[str, Any]] | None = None,
         overrides: tuple[str, ...] = (),
+        seeds: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self._records = {(record.dataset, record.method, record.seed): record for record in records}
         self._folder = folder
@@ -44,6 +46,7 @@ class MadeTracking:
         self._planned = planned or {}
         self._tuning = tuning or {}
         self._overrides = overrides
+        self._seeds = seeds or {}
         for key, frame in (files or {}).items():
             frame.to_parquet(folder / f"{key}.parquet")
 
@@ -52,8 +55,14 @@ class MadeTracking:
         rows = [self._row(*name) for name in names if dataset in (None, name[0])]
         return [row for row in rows if suite in (None, row.suite)]
 
+    def tables(self) -> list[tuple[str, str]]:
+        return sorted({(record.dataset, record.suite) for record in self._records.values()})
+
+    def sweeps(self) -> list[tuple[str, str]]:
+        return []
+
     def _row(self, dataset: str, method: str) -> Row:
-        runs = tuple(self._run(dataset, method, seed) for seed in range(N_SEEDS))
+        runs = tuple(self._run(dataset, method, seed) for seed in self._seeds.get(method, range(N_SEEDS)))
         suite = next(record.suite for record in self._records.values() if record.dataset == dataset)
         planned = self._planned.get(dataset, 1000)
         return Row(

@@ -36,6 +36,7 @@ RULES = {
     "sweeps": Rule(ours=("benchmarks", "dmil")),
     "reports": Rule(
         ours=(
+            "benchmarks.checks",
             "benchmarks.errors",
             "benchmarks.outbox",
             "benchmarks.record",

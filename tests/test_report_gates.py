@@ -12,13 +12,15 @@ import pytest
 
 from reports.__main__ import main
 from reports.calibration import reliability
-from reports.gate_figures import BAR_LEFT, BAR_WIDTH, gate_bars
+from reports.gate_figures import BAR_LEFT, gate_bars
 from reports.interaction_tables import gate_table, information_table, theorem_table, to_csv
 from reports.interactions import ALL
 from reports.leaderboard import to_markdown
+from reports.page import render
 from reports.samples import read_samples
 from reports.statistics import entropy, rank_correlation
 from reports.table import build_tables
+from reports.ternary import LARGEST, cells, counts, legend, outline, point, shares, triangles
 from tests.made_runs import (
     answers,
     deliver,
@@ -57,9 +59,11 @@ def test_the_file_is_written_where_something_is_known_and_removed_where_not(tmp_
     deliver(pair, *records, files=files, card=KNOWN_CARD)
     assert main(["--out", str(out)]) == 0
     assert path.read_text() == to_csv(build_tables(pair[0])[0])
+    hard = {path.with_name(f"hard_samples.{kind}") for kind in ("csv", "tex")}
+    assert all(one.exists() for one in hard)
     deliver(pair, *three("joint", 0.6, 0.7, 0.8, protocol="p2"), protocol="p2", planned_at=2000)
     assert main(["--out", str(out)]) == 0
-    assert not path.exists()
+    assert not any(one.exists() for one in (path, *hard))
 
 
 def test_unknown_truth_shows_how_the_gate_is_distributed(tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_the_page_marks_the_owner_and_escapes(tmp_path: Path) -> None:
     assert "<s>" not in page
     assert "<b>" not in page
     assert "U_&lt;b&gt;" in page
-    assert not re.search(r"<script|<link|\bsrc=|url\(|@import", page)
+    assert not re.search(r"<link|\bsrc=|url\(|@import", page)
     assert 'class="owner"' not in page, "no component is known to be that of a composition <s>"
 
 
@@ -154,7 +158,7 @@ def test_bars_are_stacked_to_one(tmp_path: Path) -> None:
     for row, owner in zip(panel["rows"], ["R", "U_x1", "U_x2", "S"], strict=True):
         parts = row["segments"]
         assert parts[0]["x"] == BAR_LEFT
-        assert parts[-1]["x"] + parts[-1]["width"] == pytest.approx(BAR_LEFT + BAR_WIDTH, abs=0.01)
+        assert parts[-1]["x"] + parts[-1]["width"] == pytest.approx(100, abs=0.01)
         assert [part["title"].split(":")[0] for part in parts if part["is_owner"]] == [owner]
         assert [part["role"] for part in parts] == ["r", "u1", "u2", "s"]
     assert panel["words"].startswith("r: R 70.0, U_x1 10.0, U_x2 10.0, S 10.0; u1: R 50.0")
@@ -179,3 +183,81 @@ def test_reliability_by_hand(tmp_path: Path) -> None:
         (0.825, 0.5, 0.5),
         (1.0, 1.0, 0.25),
     ]
+
+
+def test_gates_stand_in_the_triangle_where_their_weights_say() -> None:
+    assert point(1, 0, 0) == (30, 212)
+    assert point(0, 1, 0) == (230, 212)
+    assert point(0, 0, 1) == pytest.approx((130, 212 - 100 * 3**0.5))
+    assert point(1, 1, 1) == pytest.approx((130, 212 - 100 / 3**0.5)), "alike: the middle"
+    gate = np.asarray([[0.1, 0.5, 0.2, 0.2], [1, 0, 0, 0]], dtype=np.float32)
+    assert shares(gate, ("S", "U_a", "R", "U_b")) == pytest.approx(np.asarray([[0.2, 0.7, 0.1], [0, 0, 1]]))
+    rounded = cells(np.asarray([[0.7, 0.2, 0.1], [0.04, 0.04, 0.92], [1 / 3, 1 / 3, 1 / 3], [0.26, 0.28, 0.46]]))
+    assert rounded.tolist() == [[7, 2, 1], [1, 0, 9], [4, 3, 3], [3, 3, 4]]
+    assert (rounded.sum(axis=1) == 10).all()
+
+
+def test_triangles_count_every_seed_by_composition(tmp_path: Path) -> None:
+    table = known_table(tmp_path, card={"bayes_attribution": 0.83})
+    assert analysis(table, "dmil").ternary == {
+        "r": {(7, 2, 1): 6},
+        "u1": {(1, 8, 1): 1, (7, 2, 1): 2},
+        "u2": {(1, 8, 1): 1, (7, 2, 1): 2},
+        "s": {(1, 2, 7): 2, (7, 2, 1): 4},
+    }
+    assert analysis(table, "late_fusion").ternary == {}
+    (panel,) = triangles(interactions(table))
+    shown = {cell["title"]: [one["colour"] for one in cell["marks"]] for cell in panel["cells"]}
+    assert shown == {
+        "R 0.1, U 0.2, S 0.7: s 2": ["s"],
+        "R 0.1, U 0.8, S 0.1: u1 1, u2 1": ["u", "u"],
+        "R 0.7, U 0.2, S 0.1: r 6, u1 2, u2 2, s 4": ["r", "s", "u", "u"],
+    }, "small marks are drawn last"
+    assert panel["even"] == tuple(round(value, 1) for value in point(1, 2, 1)), "two of four components are unique"
+    assert panel["words"].startswith(
+        "samples of composition r: mean R 70.0, U 20.0, S 10.0 percent; "
+        "more than half of the weight: R 100.0, U 0.0, S 0.0 percent of gates; samples of composition u1: mean R 50.0"
+    )
+    largest = panel["cells"][2]["marks"][0]["path"]
+    assert f"a{LARGEST:.2f} {LARGEST:.2f} " in largest, "a circle of the largest area"
+    page = page_of(table, tmp_path)
+    assert page.count('<path class="u"') == 4 + 2, "marks and legend"
+    assert "squares at S" in page
+
+
+def test_compositions_differ_in_colour_or_shape(tmp_path: Path) -> None:
+    found = legend(interactions(known_table(tmp_path)))
+    assert [one["colour"] for one in found] == ["r", "u", "u", "s"]
+    assert len({one["path"] for one in found}) == 4
+    for shape in ("square", "diamond", "up", "down"):
+        corners = [tuple(map(float, corner.split())) for corner in outline(shape, 50, 50, 20).strip("Mz").split("L")]
+        pairs = zip(corners, corners[1:] + corners[:1], strict=True)
+        area = abs(sum(x * y2 - x2 * y for (x, y), (x2, y2) in pairs)) / 2
+        assert area == pytest.approx(np.pi * 20**2, rel=0.01), f"a {shape} is as large as a circle"
+
+
+def test_a_triangle_without_known_compositions_has_one_kind_of_mark(tmp_path: Path) -> None:
+    table = known_table(tmp_path, edit=unknown, card={"truth_names": ()})
+    (panel,) = triangles(interactions(table))
+    assert {one["colour"] for cell in panel["cells"] for one in cell["marks"]} == {"other"}
+    assert panel["words"].startswith("all samples: mean R 56.7")
+    assert "squares at S" not in page_of(table, tmp_path)
+
+
+def test_components_that_are_not_r_u_and_s_have_no_triangle(tmp_path: Path) -> None:
+    gate = {"M_x1": [0.5] * 6, "M_x2": [0.3] * 6, "S": [0.2] * 6}
+    frame = predictions(answers([1] * 6), [1] * 6, truth=["r", "r", "u1", "u2", "s", "s"], gate=gate)
+    table = known_table(tmp_path, dmil_other=frame)
+    assert [panel["method"] for panel in triangles(interactions(table))] == ["dmil"]
+
+
+def test_a_triangle_of_many_samples_stays_small(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).dirichlet([0.5] * 5, size=20_000).astype(np.float32)
+    names = ("r", "u1", "u2", "u3", "s")
+    masks = {name: np.arange(len(drawn)) % 5 == i for i, name in enumerate(names)}
+    one = analysis(known_table(tmp_path), "dmil")
+    components = ("R", "U_a", "U_b", "U_c", "S")
+    full = replace(one, components=components, ternary=counts([drawn], components, masks))
+    (panel,) = triangles(replace(interactions(known_table(tmp_path)), methods=(full,)))
+    assert sum(count for by_cell in full.ternary.values() for count in by_cell.values()) == 20_000
+    assert len(render("ternary.svg", {"panel": panel})) < 60_000

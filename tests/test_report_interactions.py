@@ -77,7 +77,9 @@ def test_the_gate_of_every_method_is_explained(tmp_path: Path) -> None:
     assert analysis(table, "unimodal_x1").why_not == "no components"
     assert "M_x1, M_x2 are not weighed" in analysis(table, "late_fusion").why_not
     text = to_markdown(table)
-    assert "| Bayes limit |  |  |  |  |  |  | limit |" in text
+    assert "| Bayes limit |" not in text.partition("## Interactions")[2], "not known of a composition"
+    known = to_markdown(known_table(tmp_path, card={"bayes_attribution": 0.83, BY_TRUTH: {"s": 0.9}}))
+    assert "| Bayes limit |  |  |  | 90.0 | 83.0 |  | limit |" in known
     assert "| dmil | 83.3 ± 28.9 | 100.0 ± 0.0 | 100.0 ± 0.0 | 33.3 ± 57.7 | 50.0 | -21.7 to 121.7 | complete |" in text
     assert "samples: r 2, u1 1, u2 1, s 2" in text
     assert "naming the most frequent composition every time has 33.3 %" in text

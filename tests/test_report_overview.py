@@ -10,16 +10,29 @@ from typing import Any
 
 import pytest
 
-import reports.__main__ as command
 from benchmarks.errors import UserError
 from benchmarks.record import RunRecord
+from reports import files
+from reports.__main__ import main
 from reports.leaderboard import to_markdown as leaderboard_markdown
 from reports.mixture_figure import HEIGHT, LINE_HEIGHT, TOP, mixtures
 from reports.overview import Overview, accuracies, deficits, differences, holes, short_names, to_csv, to_markdown
 from reports.overview_page import to_html
 from reports.page import to_html as page_of
 from reports.table import build_tables
-from tests.made_runs import Pair, deliver, failed_record, made_tracking, on, three, with_valid
+from reports.text import signed_limits
+from tests.made_runs import (
+    Pair,
+    answers,
+    deliver,
+    failed_record,
+    made_tracking,
+    on,
+    predictions,
+    three,
+    three_methods,
+    with_valid,
+)
 from tests.made_tables import tracking_of
 
 
@@ -61,9 +74,22 @@ def test_the_difference_is_paired_and_chosen_on_validation(tmp_path: Path) -> No
     overview = overview_of(tmp_path, two_datasets())
     # ensemble is ahead on test, joint on validation; differences -0.1 for every seed
     assert differences(overview)["rows"] == [
-        ["a", "dmil", "60.0", "joint", "70.0", "−10.0", "−10.0 to −10.0", "3"],
+        ["a", "dmil", "60.0", "joint", "70.0", "−10.0", "predictions missing", "3"],
         ["b", "", "", "joint", "70.0", "", "", ""],
     ]
+
+
+def test_the_interval_of_the_difference_is_that_of_the_datasets_own_page(tmp_path: Path) -> None:
+    records, files = three_methods()
+    records += three("dmil", 0.5, 0.5, 0.5)
+    frame = predictions(answers([1, 0, 1, 0]), [1] * 4)
+    overview = overview_of(tmp_path, records, files=files | {record.key: frame for record in records[-3:]})
+    gain = next(line.gain for line in overview.tables[0].lines if line.method == "dmil")
+    assert gain
+    assert gain.shown
+    (row,) = csv.DictReader(line for line in to_csv(overview).splitlines() if ",dmil," in line or "minus" in line)
+    assert (row["minus_strongest_ci_low"], row["n_pairs"]) == (f"{gain.shown[0]:.6f}", "3")
+    assert differences(overview)["rows"][0][-2] == signed_limits(gain)
 
 
 def test_the_suites_own_method_is_compared_wherever_it_is_there(tmp_path: Path) -> None:
@@ -96,8 +122,8 @@ def test_csv_has_a_row_per_dataset_and_method(tmp_path: Path) -> None:
         "deficit_mean": "-0.350000",
         "strongest_baseline": "joint",
         "minus_strongest_mean": "-0.100000",
-        "minus_strongest_ci_low": "-0.100000",
-        "minus_strongest_ci_high": "-0.100000",
+        "minus_strongest_ci_low": "",
+        "minus_strongest_ci_high": "",
         "n_pairs": "3",
         "status": "complete",
     }
@@ -115,7 +141,8 @@ def test_holes_are_listed_and_the_page_escapes(tmp_path: Path) -> None:
     assert "&lt;script&gt;boom" in page
     assert "A &lt;b&gt;toy" in page
     assert "void &lt;here&gt;" in page
-    assert not re.search(r"<script|<link|\bsrc=|url\(|@import", page)
+    assert not re.search(r"<link|\bsrc=|url\(|@import", page)
+    assert page.count("<script") == 1, "the page's own"
     assert 'href="mix-a/index.html"' in page
     assert "- mix-b, dmil: seed 2: <script>boom" in to_markdown(overview)
 
@@ -183,7 +210,7 @@ def suite_order(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
             raise UserError(f"unknown suite {suite}")
         return list(names)
 
-    monkeypatch.setattr(command, "suite_datasets", datasets)
+    monkeypatch.setattr(files, "suite_datasets", datasets)
 
 
 def test_datasets_stand_in_the_suites_order_and_others_as_planned(
@@ -193,11 +220,11 @@ def test_datasets_stand_in_the_suites_order_and_others_as_planned(
     planned = {"mix-a": 3000, "mix-b": 2000, "mix-c": 1000, "mix-d": 4000}
     tables = build_tables(tracking_of(tmp_path, records, planned=planned))
     suite_order(monkeypatch, "mix-d", "mix-e", "mix-b")
-    ordered, missing = command.in_order("small", tables)
+    ordered, missing = files.in_order("small", tables)
     assert [table.dataset for table in ordered] == ["mix-d", "mix-b", "mix-c", "mix-a"]
     assert missing == ["mix-e"]
     suite_order(monkeypatch)
-    assert [table.dataset for table in command.in_order("small", tables)[0]] == ["mix-c", "mix-b", "mix-a", "mix-d"]
+    assert [table.dataset for table in files.in_order("small", tables)[0]] == ["mix-c", "mix-b", "mix-a", "mix-d"]
 
 
 def test_the_command_writes_pages_and_overview_of_a_suite(
@@ -208,21 +235,22 @@ def test_the_command_writes_pages_and_overview_of_a_suite(
     for dataset in ("interactions-mixed", "interactions-r"):
         deliver(pair, *on(dataset, *three("joint", 0.6, 0.7, 0.8)), dataset=dataset)
     out = tmp_path / "out"
-    assert command.main(["--suite", "small", "--out", str(out)]) == 0
+    assert main(["--suite", "small", "--out", str(out)]) == 0
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert {"small/index.html", "small/index.md", "small/index.csv"} <= found
     assert {"small/interactions-r/index.html", "small/interactions-mixed/leaderboard.csv"} <= found
     assert "| method | r | mixed | s |" in (out / "small" / "index.md").read_text()
     assert "no runs" in capsys.readouterr().out
-    assert command.main(["--dataset", "interactions", "--out", str(tmp_path / "one")]) == 0
+    assert main(["--dataset", "interactions", "--out", str(tmp_path / "one")]) == 0
     written = {str(path.relative_to(tmp_path / "one")) for path in (tmp_path / "one").rglob("*.html")}
-    assert written == {"small/interactions-mixed/index.html"}, "the alias, and no overview for a single dataset"
+    expected = {"index.html", "small/interactions-mixed/index.html"}
+    assert written == expected, "the alias, and no overview for a single dataset"
 
 
 def test_the_leaderboard_stays_where_others_look_for_it(tmp_path: Path) -> None:
     records = [*on("mix-a", *three("joint", 0.6, 0.7, 0.8, suite="leaderboard"))]
     (table,) = build_tables(tracking_of(tmp_path, records))
-    assert command.folder_of(table, tmp_path) == tmp_path / "mix-a"
+    assert files.folder_of(table) == "mix-a"
 
 
 def test_a_transfer_says_what_its_numbers_are(tmp_path: Path) -> None:
@@ -240,7 +268,7 @@ def test_a_transfer_says_what_its_numbers_are(tmp_path: Path) -> None:
     assert said in page
     assert "| 3/3 | default | complete | 90.0 |" in text
     assert "source valid acc. %" in text
-    assert ">Source</abbr> %" in page
+    assert ">Source %</th>" in page
     assert said in to_html(Overview("small", (table,)))
     (plain,) = build_tables(tracking_of(tmp_path, three("joint", 0.6, 0.7, 0.8)))
     assert "source" not in leaderboard_markdown(plain)

@@ -1,12 +1,9 @@
-"""``python -m reports --sweep``: from tracking to files, bad input, and the page in a browser."""
+"""``python -m reports --sweep``: from tracking to files, and bad input."""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +11,9 @@ import pytest
 
 from benchmarks.outbox import Outbox
 from benchmarks.tracking import Tracking
-from benchmarks.trials import FAILED, FINISHED, PRUNED
 from reports.__main__ import main
-from reports.sweep_page import to_html
+from tests.made_across import INDEX
 from tests.made_studies import made_params, made_population, made_study, put_study
-from tests.made_trials import study, sweep, trial
-
-# What a browser makes of the page: pixels it is too wide, figures without size, marks outside their figure.
-MEASURE = """<script>
-const rect = one => one.getBoundingClientRect();
-const figures = [...document.querySelectorAll("svg[role=img]")].map(one => [one, rect(one)]);
-const isOut = (one, box) => rect(one).left < box.left - 1 || rect(one).right > box.right + 1
-  || rect(one).top < box.top - 4 || rect(one).bottom > box.bottom + 1;
-document.title = JSON.stringify({
-  "wide": document.documentElement.scrollWidth - document.documentElement.clientWidth,
-  "figures": figures.length,
-  "flat": figures.filter(([_, box]) => box.width < 100 || box.height < 100).length,
-  "out": figures.flatMap(([one, box]) => [...one.querySelectorAll("circle, text, polyline, path, rect")]
-    .filter(mark => isOut(mark, box)).map(mark => mark.outerHTML.slice(0, 80))),
-});
-</script>"""
 
 
 def deliver(folder: Path) -> None:
@@ -66,7 +46,7 @@ def test_the_command_reads_tracking_alone(tmp_path: Path, capsys: pytest.Capture
     printed = capsys.readouterr().out
     folder = out / "sweeps" / "toy"
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert written == {f"sweeps/toy/{name}" for name in ("index.html", "sweep.md", "sweep.csv")}
+    assert written == INDEX | {f"sweeps/toy/{name}" for name in ("index.html", "sweep.md", "sweep.csv", "sweep.tex")}
     assert all(str(folder / name) in printed for name in ("index.html", "sweep.md", "sweep.csv"))
     assert re.search(r"joint +4/4 +2 +2 +0 ", printed)
     assert re.search(r"dmil +2/4 +1 +0 +1 ", printed)
@@ -79,21 +59,3 @@ def test_the_command_reads_tracking_alone(tmp_path: Path, capsys: pytest.Capture
     assert main(["--sweep", "--out", str(out)]) == 0
     assert {path.name for path in (out / "sweeps").iterdir()} == {"toy", "digits"}
     assert first == {path.name: path.read_bytes() for path in folder.iterdir()}, "the same store gives the same bytes"
-
-
-@pytest.mark.parametrize("width", [500, 1300])
-def test_a_browser_draws_every_mark_inside_its_figure(width: int, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("no chromium")
-    kinds = (FINISHED, PRUNED, PRUNED, FAILED)
-    trials = [trial(i, None if i % 4 == 3 else 0.5 + i / 100, kinds[i % 4]) for i in range(16)]
-    found = sweep(study(*trials), study(*trials[:9], method="dmil"), study(trial(0, 0.6), method="unimodal_text"))
-    page = tmp_path / "index.html"
-    page.write_text(to_html(found).replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += [f"--window-size={width},900", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    (title,) = re.findall("<title>(.*?)</title>", done.stdout.split("<style>")[0])
-    # two figures over all methods, and for each of the three its orders, survivors and three settings
-    assert json.loads(title) == {"wide": 0, "figures": 2 + 3 * 5, "flat": 0, "out": []}

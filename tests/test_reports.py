@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.record import PREDICTIONS
-from reports.leaderboard import COLUMNS, caption, cells, to_csv, to_markdown
+from reports.leaderboard import COLUMNS, caption, cells, gain, to_csv, to_markdown
 from reports.page import headline, to_html
 from reports.statistics import Summary, mean_or_none, summarise, synergy_indicator
 from reports.table import build_tables
@@ -62,6 +62,13 @@ def test_csv_has_the_values_computed_by_hand(pair: Pair) -> None:
         "status": "complete",
         "settings": "default",
         "n_configurations": "0",
+        "gain": "",
+        "gain_ci_low": "",
+        "gain_ci_high": "",
+        "is_tied_with_best": "true",
+        "test_nll_mean": "0.700000",
+        "test_ece_mean": "0.100000",
+        "peak_memory_mb": "",
     }
 
 
@@ -131,7 +138,9 @@ def test_the_constant_row_is_a_floor_and_no_competitor(pair: Pair) -> None:
     (table,) = build_tables(pair[0])
     line = next(line for line in table.lines if line.method == "constant")
     assert (line.rank, line.gap, line.interval, line.is_conventional) == (None, None, None, False)
-    assert cells(line) == ("", "constant", "75.0", "", "0.500", "", "80.0", "3/3", "", "floor")
+    assert line.gain
+    assert line.gain.other.startswith("unimodal")
+    assert cells(line) == ("", "constant", "75.0", "", gain(line), "0.500", "", "80.0", "3/3", "", "floor")
     assert "label frequencies (most frequent class) of the very split it is judged on" in to_markdown(table)
     assert "label frequencies (most frequent class) of the very split it is judged on" in to_html(table, pair[0])
 
