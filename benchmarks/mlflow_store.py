@@ -120,7 +120,7 @@ class MlflowStore:
     def search(self, experiments: list[str], condition: str) -> list[Stored]:
         """Active runs, oldest first. Conditions on tags keep this fast in a store with many other runs.
 
-        The rarest tag belongs first: sqlite looks for them in this order, and any other takes up to three times longer.
+        The rarest tag belongs first: sqlite looks for them in this order, and another takes up to three times as long.
         """
         if not experiments:
             return []

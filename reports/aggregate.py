@@ -28,6 +28,8 @@ Scores = Sequence[NDArray[np.float64]]
 N_RESAMPLES = 2000
 MIN_DATASETS_FOR_RANKS = 8
 ALPHA = 0.05
+MAX_EXACT = 13
+TIE = 1e-9
 # Share that an interquartile mean cuts at either end.
 CUT = 0.25
 
@@ -132,7 +134,7 @@ def rank_test(scores: Sequence[Scores]) -> RankTest | None:
         return RankTest(1.0, {}, (tuple(range(len(means))),))
     friedman_p = float(friedmanchisquare(*means).pvalue)
     pairs = list(itertools.combinations(range(len(means)), 2)) if friedman_p < ALPHA else []
-    corrected = holm([_signed_rank(means[i] - means[j]) for i, j in pairs])
+    corrected = holm([signed_rank(means[i] - means[j]) for i, j in pairs])
     found = dict(zip(pairs, corrected, strict=True))
     order = np.argsort(mean_ranks(scores), kind="stable").tolist()
     return RankTest(friedman_p, found, _groups(order, found))
@@ -160,11 +162,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _signed_rank(differences: NDArray[np.float64]) -> float:
-    """Wilcoxon's two-sided p; datasets where both are alike keep their ranks (Pratt), so that they count against."""
-    from scipy.stats import wilcoxon
+def signed_rank(differences: NDArray[np.float64]) -> float:
+    """Wilcoxon's two-sided p of (n_datasets,); datasets where both are alike keep their ranks (Pratt 1959), so that
+    they count against a difference.
 
-    return float(wilcoxon(differences, zero_method="pratt").pvalue) if differences.any() else 1.0
+    Exact up to ``MAX_EXACT`` differences, by all ways to give them signs (what SciPy does with ties, a hundred times
+    faster); above, SciPy's approximation.
+    """
+    from scipy.stats import rankdata, wilcoxon
+
+    moved = np.flatnonzero(differences)
+    if len(moved) > MAX_EXACT:
+        return float(wilcoxon(differences, zero_method="pratt").pvalue)
+    ranks = rankdata(np.abs(differences))
+    signs = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
+    sums = signs @ ranks[moved]
+    found = ranks[differences > 0].sum()
+    return float(min(1.0, 2 * min((sums <= found + TIE).mean(), (sums >= found - TIE).mean())))
 
 
 def _groups(order: list[int], pairs: dict[tuple[int, int], float]) -> tuple[tuple[int, ...], ...]:

@@ -17,6 +17,7 @@ from reports.aggregate import (
     normalise,
     probability_of_improvement,
     rank_test,
+    signed_rank,
     why_no_rank_test,
 )
 
@@ -141,3 +142,28 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 2 / 256),  # one way of 256 to have all signs alike, and its mirror
+        ([0.1] * 8, 2 / 256),
+        ([0.3, -0.3], 1.0),
+        ([0.0, 0.0, 0.2], 1.0),
+        ([0.0] * 8, 1.0),
+    ],
+)
+def test_the_signed_rank_test_is_exact(differences: list[float], p: float) -> None:
+    assert signed_rank(np.array(differences)) == pytest.approx(p)
+
+
+def test_the_signed_rank_test_is_scipys() -> None:
+    from scipy.stats import wilcoxon
+
+    rng = np.random.default_rng(0)
+    for n in (5, 8, 12, 20):
+        differences = rng.normal(0.3, 1, n)
+        assert signed_rank(differences) == pytest.approx(wilcoxon(differences).pvalue)
+    tied = np.array([0.0, 0.1, 0.1, -0.1, 0.2, 0.3, -0.3, 0.0])
+    assert signed_rank(tied) == pytest.approx(wilcoxon(tied, zero_method="pratt").pvalue)
