@@ -105,8 +105,8 @@ class Bench:
 
     def go(self, title: str = "") -> None:
         """Trains what has no finished run yet. title: shown above its progress."""
-        self._audit()
         with self.outbox.stage() as folder:
+            self._audit()
             self.plan.save(folder)
         self._deliver()
         self.finished = self._find_finished()
