@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import predictions
+from benchmarks.encoders import sources
 from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
 from benchmarks.methods.lsmi import Lsmi, fit_lsmi
@@ -21,6 +22,7 @@ from benchmarks.methods.unimodal import Unimodal
 from benchmarks.plan import Spec
 from benchmarks.provenance import tags
 from benchmarks.record import CHECKPOINT, PREDICTIONS, RunRecord
+from benchmarks.resume import FileKeeper
 from benchmarks.transfer import Transfer, probe
 from dmil import metrics
 from dmil.data import Split, Splits, Task
@@ -43,30 +45,62 @@ class Fitted:
 
 
 def fit_specs(
-    specs: Sequence[Spec], train: Split, valid: Split, task: Task, *, device: str, on_epoch: OnEpoch | None = None
+    specs: Sequence[Spec],
+    train: Split,
+    valid: Split,
+    task: Task,
+    *,
+    device: str,
+    on_epoch: OnEpoch | None = None,
+    unfinished: Path | None = None,
 ) -> Iterator[list[Fitted]]:
-    """Trains the seeds of one row, one stack after another; specs that cannot share a stack form several."""
+    """Trains the seeds of one row, one stack after another; specs that cannot share a stack form several.
+
+    unfinished: folder in which the state of a long training is kept until the caller, who stores what it is given,
+    asks for the next stack.
+    """
     ordered = sorted(specs, key=lambda spec: (repr(shared_settings(spec.settings)), spec.seed))
     for _, group in groupby(ordered, key=lambda spec: repr(shared_settings(spec.settings))):
         stack = list(group)
         row = stack[0].row
-        parts = [_only(split, row.modalities) for split in (train, valid)]
+        parts = [split.only(row.modalities) for split in (train, valid)]
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats(device)
-        results = _fit_or_fail(stack, parts, task, device=device, on_epoch=on_epoch)
+        keeper = FileKeeper(unfinished, [spec.key for spec in stack]) if unfinished else None
+        results = _fit_or_fail(stack, parts, task, device=device, on_epoch=on_epoch, keeper=keeper)
         peak = torch.cuda.max_memory_allocated(device) / 2**20 if device != "cpu" else None
         yield [Fitted(spec, result, peak) for spec, result in zip(stack, results, strict=True)]
+        if keeper:
+            keeper.remove()
 
 
 def _fit_or_fail(
-    stack: Sequence[Spec], parts: Sequence[Split], task: Task, *, device: str, on_epoch: OnEpoch | None
+    stack: Sequence[Spec],
+    parts: Sequence[Split],
+    task: Task,
+    *,
+    device: str,
+    on_epoch: OnEpoch | None,
+    keeper: FileKeeper | None,
 ) -> list[FitResult]:
     """``fit``; whatever it raises (out of memory, say) makes every replica of the stack a failed one."""
     method, replicas = stack[0].row.method, [Replica(spec.seed, spec.settings) for spec in stack]
     train, valid = parts
     try:
         budget = Budget(**stack[0].content["budget"])
-        return fit(method, train, valid, task, replicas=replicas, budget=budget, on_epoch=on_epoch, device=device)
+        encoders = stack[0].content["encoders"]
+        return fit(
+            method,
+            train,
+            valid,
+            task,
+            encoders=encoders,
+            replicas=replicas,
+            budget=budget,
+            on_epoch=on_epoch,
+            keeper=keeper,
+            device=device,
+        )
     except Exception as error:
         return _failures(stack, train, task, error)
 
@@ -74,7 +108,7 @@ def _fit_or_fail(
 def _failures(stack: Sequence[Spec], train: Split, task: Task, error: Exception) -> list[FitResult]:
     """A failed result for every spec of a stack."""
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    nothing = Method(stack[0].settings, train.dims, task)
+    nothing = Method(stack[0].settings, sources(train, stack[0].content["encoders"]), task)
     return [FitResult(Replica(spec.seed, spec.settings), nothing, "failed", reason) for spec in stack]
 
 
@@ -85,7 +119,7 @@ def estimate(
     ordered = sorted(specs, key=lambda spec: (repr(spec.settings), spec.seed))
     for _, group in groupby(ordered, key=lambda spec: repr(spec.settings)):
         stack = list(group)
-        part = _only(train, stack[0].row.modalities)
+        part = train.only(stack[0].row.modalities)
         epochs, seeds = stack[0].content["budget"]["epochs"], [spec.seed for spec in stack]
         settings: Any = stack[0].settings
         started = time.perf_counter()
@@ -106,7 +140,8 @@ def assemble(spec: Spec, train: Split, task: Task, find: FindCheckpoint) -> Fitt
     """
     from safetensors import safe_open
 
-    model = Ensemble(spec.settings, train.dims, task)
+    told = sources(train, spec.content["encoders"])
+    model = Ensemble(spec.settings, told, task)
     result = FitResult(Replica(spec.seed, spec.settings), model.eval())
     members = {}
     for member in spec.members:
@@ -118,7 +153,7 @@ def assemble(spec: Spec, train: Split, task: Task, find: FindCheckpoint) -> Fitt
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             result.seconds += float(file.metadata()["train_seconds"])
         (modality,) = member.row.modalities
-        members[modality] = Unimodal(member.settings, {modality: train.dims[modality]}, task)
+        members[modality] = Unimodal(member.settings, {modality: told[modality]}, task)
         members[modality].load_state_dict(state)
     model.adopt(members)
     return Fitted(spec, result)
@@ -137,6 +172,8 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
     if fitted.peak_memory_mb is not None:
         values["peak_memory_mb"] = fitted.peak_memory_mb
     if result.status == "finished":
+        if not spec.row.is_estimator:
+            result.method.to(spec.content["device"])
         if spec.transfer is not None:
             values["source/valid_acc"] = _source_accuracy(fitted, splits, spec.transfer)
             splits = spec.transfer.target(splits)
@@ -147,6 +184,7 @@ def evaluate(fitted: Fitted, splits: Splits, folder: Path, **identity: str) -> R
             values |= _theorem(fitted, splits)
         values |= {"n_params": result.n_params, "best_epoch": result.best_epoch, "epochs_run": len(result.history)}
         predictions.write(folder / PREDICTIONS, parts, splits.card, result.method.component_names)
+        result.method.to("cpu")
         state = {name: tensor.contiguous() for name, tensor in result.method.state_dict().items()}
         save_file(state, folder / CHECKPOINT, metadata={"key": spec.key, "train_seconds": repr(result.seconds)})
     now = int(time.time() * 1000)
@@ -180,17 +218,17 @@ def training_data(spec: Spec, splits: Splits) -> tuple[Split, Split, Task]:
 def _predictions(fitted: Fitted, splits: Splits) -> list[tuple[str, Split, Output]]:
     """On validation and test: the method's own predictions, or those of a probe where it learned on other classes."""
     spec, method = fitted.spec, fitted.result.method
-    parts = {name: _only(split, spec.row.modalities) for name, split in splits.parts().items()}
+    parts = {name: split.only(spec.row.modalities) for name, split in splits.parts().items()}
     if spec.transfer is None:
         outputs = [_predicted(method, parts[name]) for name in ("valid", "test")]
     else:
-        outputs = probe(method, Splits(task=splits.task, card=splits.card, **parts))
+        outputs = probe(method, Splits(parts["train"], parts["valid"], parts["test"], splits.task, splits.card))
     return [("valid", parts["valid"], outputs[0]), ("test", parts["test"], outputs[1])]
 
 
 def _theorem(fitted: Fitted, splits: Splits) -> dict[str, float]:
     """Terms of DMIL's theorem on test samples, raw, in nats; nothing where compositions or features are unknown."""
-    split = _only(splits.test, fitted.spec.row.modalities)
+    split = splits.test.only(fitted.spec.row.modalities)
     if split.truth is None or not fitted.result.method.has_representation:
         return {}
     z = predict(fitted.result.method, split, representation=True).representation
@@ -209,7 +247,7 @@ def _theorem(fitted: Fitted, splits: Splits) -> dict[str, float]:
 def _source_accuracy(fitted: Fitted, splits: Splits, transfer: Transfer) -> float:
     """Validation accuracy of the method itself, on the classes that it learned."""
     _, valid, _ = transfer.source(splits)
-    valid = _only(valid, fitted.spec.row.modalities)
+    valid = valid.only(fitted.spec.row.modalities)
     return metrics.accuracy(predict(fitted.result.method, valid).logits, valid.target)
 
 
@@ -233,14 +271,14 @@ def _judged(method: Method, split: Split) -> Method:
 def scores(logits: Tensor, split: Split, task: Task) -> dict[str, float]:
     """The metrics of a task on one split."""
     if task.kind == "regression":
-        return {"mae": metrics.mean_absolute_error(logits, split.target)}
+        return {
+            "mae": metrics.mean_absolute_error(logits, split.target),
+            "corr": metrics.correlation(logits, split.target),
+            **{name: metrics.SENTIMENT[name](logits, split.target) for name in task.metrics},
+        }
     return {
         "acc": metrics.accuracy(logits, split.target),
         "macro_f1": metrics.macro_f1(logits, split.target),
         "nll": metrics.negative_log_likelihood(logits, split.target),
         "ece": metrics.expected_calibration_error(logits, split.target),
     }
-
-
-def _only(split: Split, modalities: Sequence[str]) -> Split:
-    return replace(split, inputs={name: split.inputs[name] for name in modalities})

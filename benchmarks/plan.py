@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.encoders import check_built, checked, files_of, sources
 from benchmarks.errors import UserError
 from benchmarks.methods import TABLE, Row, check_names, left_out, rows
 from benchmarks.provenance import code_revision, torch_release
@@ -88,10 +89,13 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         "device": device.split(":")[0],
         "torch": torch_release(),
     }
+    chosen = checked(suite.encoders, splits.train)
+    files = files_of(chosen)
     specs: list[Spec] = []
     table = rows(_fitting(suite, splits), tuple(splits.train.inputs))
     _check_targets(suite, table)
     card = splits.card
+    common |= {"encoders": chosen, **({"encoder_files": files} if files else {})}
     if suite.theorem:
         common["theorem"] = True
     if suite.transfer is not None:
@@ -105,13 +109,14 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
     for row in table:
         for seed in range(suite.seeds):
             specs.append(_spec(row, seed, layers, common, specs))
+    check_built(chosen, splits.train, [spec.settings for spec in specs if not spec.row.is_estimator])
     plan = Plan(
         suite=suite.name,
         dataset=suite.dataset,
         protocol=_protocol(suite, common, layers, alone),
         planned_at=int(time.time() * 1000),
         command="",
-        card=card.to_dict(),
+        card=card.to_dict() | {"encoders": chosen},
         data_checksum=common["data"],
         rows=_planned_rows(specs, layers, tuned),
         budget=common["budget"],
@@ -158,7 +163,7 @@ def _fitting(suite: Suite, splits: Splits) -> list[str]:
     Raises:
         UserError: where none is left.
     """
-    out = left_out(suite.methods, len(splits.train.inputs), splits.task)
+    out = left_out(suite.methods, sources(splits.train, suite.encoders), splits.task)
     kept = [name for name in suite.methods if name not in out]
     reasons = "; ".join(out.values())
     if not kept:
@@ -174,6 +179,9 @@ def _spec(
     """Whoever has the key of a run knows its group: tracking finds the runs of a row by their group alone."""
     settings, by_seed = row_settings(row, *layers, seed=seed), _by_seed(row, layers)
     shared = common | {"method": row.name, "modalities": list(row.modalities), "code": code_revision(row.base)}
+    for name in ("encoders", "encoder_files"):
+        if name in common:
+            shared[name] = {modality: one for modality, one in common[name].items() if modality in row.modalities}
     members: tuple[Spec, ...] = ()
     if row.base == "ensemble":
         members = tuple(spec for spec in earlier if spec.row.base == "unimodal" and spec.seed == seed)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from benchmarks.plan import Spec
     from dmil.data import Splits
 
+UNFINISHED = "unfinished"  # folder of the results in which the states of interrupted trainings lie
+
 
 @dataclass(frozen=True)
 class Options:
@@ -147,8 +149,11 @@ class Bench:
             stacks = iter([[assemble(spec, train, task, self._checkpoint) for spec in specs]])
         else:
             watch = progress.watch(specs[0].content["budget"]["epochs"], len(specs))
-            fit = estimate if specs[0].row.is_estimator else fit_specs
-            stacks = fit(specs, train, valid, task, device=self.device, on_epoch=watch)
+            common: Any = {"device": self.device, "on_epoch": watch}
+            if specs[0].row.is_estimator:
+                stacks = estimate(specs, train, valid, task, **common)
+            else:
+                stacks = fit_specs(specs, train, valid, task, **common, unfinished=self.outbox.root.parent / UNFINISHED)
         identity = {"suite": self.plan.suite, "protocol": self.plan.protocol}
         for stack in stacks:
             if specs[0].row.base != "ensemble":

@@ -22,6 +22,7 @@ import torch
 from benchmarks.methods import METHODS
 from benchmarks.suite import DEFAULT_SUITE
 from dmil.data import Split, Task
+from dmil.encoders import sources_of
 from dmil.losses import task_loss
 from dmil.method import Method
 from dmil.seeds import derive_seed, generator
@@ -45,7 +46,7 @@ def sequential(method: type[Method], problem: Problem, seeds: Sequence[int]) -> 
     """Plain trainings one after another: torch.optim.AdamW, gradient clipping, validation and the best state."""
     for seed in seeds:
         torch.manual_seed(derive_seed("init", seed))
-        model = method(method.Settings(), problem.train.dims, problem.task).to(problem.device)
+        model = method(method.Settings(), sources_of(problem.train), problem.task).to(problem.device)
         order = generator("order", seed)
         for stage in model.stages(problem.epochs):
             model.stage = stage.name

@@ -19,6 +19,7 @@ SHAPES: dict[str, type] = {
     "seeds": object,
     "budget": dict,
     "settings": dict,
+    "encoders": dict,
     "tuned": bool,
     "theorem": bool,
     "transfer": dict,
@@ -27,7 +28,7 @@ SHAPES: dict[str, type] = {
 KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
 KEYS = tuple(SHAPES)
 DATASET_KEYS = tuple(key for key in KEYS if key not in ("base", "datasets"))
-BUDGET_KEYS = ("epochs", "patience", "lr_patience", "lr_factor", "max_grad_norm")
+BUDGET_KEYS = ("epochs", "patience", "lr_patience", "lr_factor", "max_grad_norm", "micro_batch", "precision")
 
 SettingsTable = dict[str, dict[str, Any]]
 
@@ -39,7 +40,8 @@ class Suite:
     tuned: whether tuned settings overrule these where there are some (``benchmarks.tuned``). by_hand: settings from
     the command line, which overrule both. theorem: whether each run also estimates the terms of DMIL's theorem.
     transfer: None, or which classes the representation is learned on before it is probed on the others
-    (``benchmarks.transfer``).
+    (``benchmarks.transfer``). encoders: modality -> ``{"name": .., option: value}``; who is not named has the encoder
+    that is usual for its kind (``dmil.encoders``).
     """
 
     name: str
@@ -52,6 +54,7 @@ class Suite:
     by_hand: SettingsTable = field(default_factory=dict)
     theorem: bool = False
     transfer: dict[str, Any] | None = None
+    encoders: SettingsTable = field(default_factory=dict)
 
 
 def suite_names() -> list[str]:
@@ -74,7 +77,8 @@ def load_suite(name: str, dataset: str) -> Suite:
     """Reads ``suites/<name>.yaml`` for one of its datasets.
 
     What the suite does not say itself comes from its ``base``; what it says of all its datasets is overruled by
-    the entry of a pattern, and this by the entry of the dataset's own name. Budget and settings join value by value.
+    the entry of a pattern, and this by the entry of the dataset's own name. Budget and settings join value by value,
+    encoders modality by modality.
 
     Raises:
         UserError: unknown suite, dataset or key, a value of the wrong shape, or a dataset that the suite does not list.
@@ -97,6 +101,7 @@ def load_suite(name: str, dataset: str) -> Suite:
         tuned=said.get("tuned", False),
         theorem=said.get("theorem", False),
         transfer=said.get("transfer"),
+        encoders={name: chosen for layer in layers for name, chosen in _encoders(layer).items()},
     )
 
 
@@ -108,6 +113,12 @@ def _layers(name: str, dataset: str, above: tuple[str, ...] = ()) -> list[dict[s
     base = _layers(content["base"], dataset, (*above, name)) if "base" in content else []
     common = {key: value for key, value in content.items() if key in DATASET_KEYS}
     return [*base, common, *_entries(content["datasets"], dataset)]
+
+
+def _encoders(layer: Mapping[str, Any]) -> SettingsTable:
+    """``{audio: cnn, text: {name: transformer, heads: 2}}`` with every choice as a mapping."""
+    chosen = layer.get("encoders", {})
+    return {name: {"name": one} if isinstance(one, str) else dict(one) for name, one in chosen.items()}
 
 
 def _entries(datasets: Mapping[str, dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
@@ -158,6 +169,12 @@ def _checked(where: str, content: Any, keys: tuple[str, ...]) -> dict[str, Any]:
             raise UserError(f"suite {where}: {key} must be {KINDS[SHAPES[key]]}, but got {value!r}")
     if "transfer" in said and tuple(said["transfer"]) != ("train_classes",):
         raise UserError(f"suite {where}: transfer must say train_classes and no more, but got {said['transfer']!r}")
+    for modality, chosen in said.get("encoders", {}).items():
+        if not isinstance(chosen, str) and not (isinstance(chosen, dict) and isinstance(chosen.get("name"), str)):
+            raise UserError(
+                f"suite {where}: the encoder of {modality!r} must be a name, or a mapping with a name and options, "
+                f"but got {chosen!r}"
+            )
     for who, values in said.get("settings", {}).items():
         if not isinstance(values, dict):
             raise UserError(f"suite {where}: settings of {who!r} must be a mapping, but got {values!r}")

@@ -68,7 +68,8 @@ class Transfer:
     def target(self, splits: Splits) -> Splits:
         """The other classes, as a task of their own."""
         parts = {name: only_classes(split, self.probe_classes) for name, split in splits.parts().items()}
-        return Splits(**parts, task=_task(splits.task, self.probe_classes), card=self.card(splits.card))
+        task = _task(splits.task, self.probe_classes)
+        return Splits(parts["train"], parts["valid"], parts["test"], task, self.card(splits.card))
 
     def card(self, card: Card) -> Card:
         """The card of the dataset as it is used here."""
@@ -93,15 +94,9 @@ def _representation(method: Method, split: Split) -> Tensor:
 def only_classes(split: Split, classes: Sequence[int]) -> Split:
     """The samples of some classes, in order; the label becomes the position of its class in ``classes``."""
     kept = [i for i, label in enumerate(split.target.tolist()) if label in classes]
-    rows = torch.tensor(kept, dtype=torch.long)
+    found = split.take(torch.tensor(kept, dtype=torch.long))
     position = {label: index for index, label in enumerate(classes)}
-    return Split(
-        {name: x[rows] for name, x in split.inputs.items()},
-        torch.tensor([position[label] for label in split.target[rows].tolist()], dtype=torch.long),
-        ids=tuple(split.ids[i] for i in kept) if split.ids else (),
-        groups=tuple(split.groups[i] for i in kept) if split.groups else (),
-        truth=None if split.truth is None else split.truth[rows],
-    )
+    return replace(found, target=torch.tensor([position[label] for label in found.target.tolist()], dtype=torch.long))
 
 
 def _task(task: Task, classes: Sequence[int]) -> Task:

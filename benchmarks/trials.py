@@ -28,7 +28,7 @@ class StudyPlan:
     by hand and so not searched, as METHOD.SETTING=VALUE. revision: of the method. seeds: of every configuration.
     n_trials: configurations. population: configurations that share a stack; ahead: populations proposed before the
     results of the first of them are known. is_higher_better: of the metric behind a score; false for an absolute
-    error, whose score is its negative. planned_at: milliseconds since 1970.
+    error, whose score is its negative. encoders: by modality. planned_at: milliseconds since 1970.
     """
 
     key: str
@@ -50,6 +50,7 @@ class StudyPlan:
     population: int
     ahead: int
     is_higher_better: bool = True
+    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
     command: str = ""
     planned_at: int = 0
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from dmil.data import Split, Task
+from dmil.encoders import Sources
+from dmil.feed import Feed
 from dmil.losses import task_loss
 from dmil.settings import Settings
 
@@ -29,6 +32,15 @@ class Output:
     extra: dict[str, Tensor] = field(default_factory=dict)
     representation: Tensor | None = None
 
+    def to(self, dtype: torch.dtype) -> Output:
+        """The same with every floating number in ``dtype``."""
+        parts = {name: _cast(getattr(self, name), dtype) for name in ("logits", "components", "gate", "representation")}
+        return Output(**parts, extra={name: _cast(value, dtype) for name, value in self.extra.items()})
+
+
+def _cast(x: Any, dtype: torch.dtype) -> Any:
+    return x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -45,7 +57,9 @@ class Method(nn.Module):
 
     Its layers are those of ``dmil.nn``: ``fit`` gives every parameter a leading replica dimension, which
     ``torch.nn.Linear`` does not take. Parameters are what training changes and restores; a buffer is a constant
-    of training. dims: feature width of each modality, in order.
+    of training. sources: what each modality is and how it is
+    encoded, in order; a number stands for that many features. While it
+    trains, ``samples`` (..., B) says which samples of the training split a batch holds.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
@@ -59,12 +73,18 @@ class Method(nn.Module):
     has_representation: ClassVar[bool] = True
     """Whether its outputs in evaluation mode hold a representation."""
 
-    def __init__(self, settings: Any, dims: Mapping[str, int], task: Task) -> None:
+    def __init__(self, settings: Any, sources: Sources, task: Task) -> None:
         super().__init__()
         self.settings = settings
-        self.modalities = tuple(dims)
+        self.modalities = tuple(sources)
         self.task = task
         self.stage = ""
+        self.samples: Tensor | None = None
+
+    @classmethod
+    def unfit(cls, sources: Sources, task: Task) -> str | None:
+        """Why it cannot take such modalities or such a task, None if it can; a table then leaves it out and says so."""
+        return None
 
     @property
     def component_names(self) -> tuple[str, ...]:
@@ -80,6 +100,16 @@ class Method(nn.Module):
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
         """What training minimises, one value per replica: (...)."""
         return task_loss(self.task, output.logits, target)
+
+    def start_epoch(self, epoch: int, train: Feed) -> None:
+        """Hook before every epoch, in evaluation mode, for methods that look at the training split as a whole."""
+
+    def gradients(
+        self, loss: Tensor, output: Output, target: Tensor, parameters: Mapping[str, Tensor]
+    ) -> Sequence[Tensor]:
+        """Gradient of ``loss`` for each of ``parameters``, zero where it does not depend on one. A method that joins
+        the gradients of several losses does so here, while the graph of ``output`` is there."""
+        return torch.autograd.grad(loss.sum(), list(parameters.values()), materialize_grads=True)
 
     def adjust_gradients(self, gradients: Mapping[str, Tensor], output: Output, target: Tensor) -> None:
         """Hook between backward and step, for methods that rewrite gradients in place. Keyed by parameter name."""

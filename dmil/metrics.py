@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,11 +20,9 @@ def accuracy(logits: Tensor, target: Tensor) -> float:
 
 def macro_f1(logits: Tensor, target: Tensor) -> float:
     """Unweighted mean over all C classes of 2 tp / (2 tp + fp + fn); a class neither present nor predicted has 0."""
-    n_classes = logits.shape[-1]
-    predicted = F.one_hot(logits.argmax(-1), n_classes).double()
-    actual = F.one_hot(target, n_classes).double()
-    hits = (predicted * actual).sum(0)
-    return (2 * hits / (predicted.sum(0) + actual.sum(0)).clamp(min=1)).mean().item()
+    predicted, n_classes = logits.argmax(-1), logits.shape[-1]
+    said, there, hits = (x.bincount(minlength=n_classes) for x in (predicted, target, target[predicted == target]))
+    return (2 * hits.double() / (said + there).clamp(min=1)).mean().item()
 
 
 def negative_log_likelihood(logits: Tensor, target: Tensor) -> float:
@@ -53,3 +53,58 @@ def synergy_indicator(logits: Tensor, unimodal: Sequence[Tensor], target: Tensor
 def mean_absolute_error(prediction: Tensor, target: Tensor) -> float:
     """prediction (N, 1) or (N,), target (N,), in units of the target."""
     return (prediction.reshape(target.shape) - target).abs().double().mean().item()
+
+
+def correlation(prediction: Tensor, target: Tensor) -> float:
+    """Pearson's correlation; nan where one of the two is constant. Shapes as in ``mean_absolute_error``."""
+    both = torch.stack([prediction.reshape(target.shape), target]).double()
+    if (both == both[:, :1]).all(-1).any():
+        return math.nan
+    return torch.corrcoef(both)[0, 1].item()
+
+
+def _signs(prediction: Tensor, target: Tensor, *, has_neutral: bool) -> tuple[Tensor, Tensor]:
+    """Predicted and true sign, (n,) bool: with neutral >= 0 of all samples, without > 0 of those that are not 0."""
+    prediction = prediction.reshape(target.shape)
+    if has_neutral:
+        return prediction >= 0, target >= 0
+    counted = target != 0
+    return prediction[counted] > 0, target[counted] > 0
+
+
+def sign_accuracy(prediction: Tensor, target: Tensor, *, has_neutral: bool) -> float:
+    """Share of samples whose sign is right (acc-2), nan without a sample that counts.
+
+    has_neutral: >= 0 against < 0 (Has0); otherwise samples whose true value is 0 are left out, and > 0 stands against
+    the rest (Non0). This and the two below are defined as in MMSA (Mao et al., "M-SENA", ACL 2022), from whose tables
+    published numbers of CMU-MOSI and CMU-MOSEI come. Shapes as in ``mean_absolute_error``.
+    """
+    predicted, actual = _signs(prediction, target, has_neutral=has_neutral)
+    return (predicted == actual).double().mean().item()
+
+
+def sign_f1(prediction: Tensor, target: Tensor, *, has_neutral: bool) -> float:
+    """F1 of both signs, each weighted by how many samples truly have it; see ``sign_accuracy``."""
+    predicted, actual = _signs(prediction, target, has_neutral=has_neutral)
+    found = torch.zeros((), dtype=torch.double)
+    for sign in (True, False):
+        of_sign, true = predicted == sign, actual == sign
+        hits, n = (of_sign & true).sum().double(), true.sum()
+        found = found + n * 2 * hits / (of_sign.sum() + n).clamp(min=1)
+    return (found / len(actual)).item()
+
+
+def seven_class_accuracy(prediction: Tensor, target: Tensor) -> float:
+    """Share of samples that are right once both values are clipped to [-3, 3] and rounded, halves to even (acc-7)."""
+    predicted, actual = (x.clamp(-3, 3).round() for x in (prediction.reshape(target.shape), target))
+    return (predicted == actual).double().mean().item()
+
+
+SENTIMENT: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "acc2_has0": partial(sign_accuracy, has_neutral=True),
+    "f1_has0": partial(sign_f1, has_neutral=True),
+    "acc2_non0": partial(sign_accuracy, has_neutral=False),
+    "f1_non0": partial(sign_f1, has_neutral=False),
+    "acc7": seven_class_accuracy,
+}
+"""By the names of ``dmil.data.SENTIMENT``."""

@@ -6,18 +6,17 @@ arXiv 2606.11614. Stages: encoders and level 1; level 2 on a frozen level 1; eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from dmil.data import Task
+from dmil.data import Inputs, Task
 from dmil.decomposition import Consistency, GatedHeads, Intra, IntraModality, Synergy, UnimodalHeads, side_by_side
+from dmil.encoders import Encoders, Sources
 from dmil.losses import task_loss
 from dmil.method import Method, Output, Stage
-from dmil.nn import Encoders
 from dmil.settings import Settings, tunable
 
 INTRA, DECOMPOSITION, JOINT = "intra", "decomposition", "joint"
@@ -52,12 +51,12 @@ class Dmil(Method):
     has_clear_residuals: ClassVar[bool] = False
     settings: DmilSettings
 
-    def __init__(self, settings: DmilSettings, dims: Mapping[str, int], task: Task) -> None:
-        if len(dims) < 2:
-            raise ValueError(f"DMIL needs two or more modalities, but got {len(dims)}: {', '.join(dims)}")
-        super().__init__(settings, dims, task)
-        n, d, k, out = len(dims), settings.width, settings.latent, task.n_outputs
-        self.encoders = Encoders(dims, width=d, depth=settings.depth, dropout=settings.dropout)
+    def __init__(self, settings: DmilSettings, sources: Sources, task: Task) -> None:
+        if len(sources) < 2:
+            raise ValueError(f"DMIL needs two or more modalities, but got {len(sources)}: {', '.join(sources)}")
+        super().__init__(settings, sources, task)
+        n, d, k, out = len(sources), settings.width, settings.latent, task.n_outputs
+        self.encoders = Encoders(sources, width=d, depth=settings.depth, dropout=settings.dropout)
         variational, logvar = self.variational, settings.initial_logvar
         self.intra: IntraModality | UnimodalHeads
         if self.has_intra:
@@ -93,7 +92,7 @@ class Dmil(Method):
         )
         return tuple(stage for stage in stages if stage.epochs > 0)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         z = torch.stack(self.encoders(inputs), -3)
         parts = self.intra(z)
         extra = {"unimodal": parts.logits}

@@ -8,10 +8,10 @@ works on (S, B, d), one batched product for all replicas.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Linear(nn.Module):
@@ -95,13 +95,85 @@ class MLP(nn.Sequential):
         return x
 
 
-class Encoders(nn.Module):
-    """One MLP per modality, x_m (..., B, d_m) to z_m (..., B, width), all of the same width."""
+class LayerNorm(nn.Module):
+    """Normalises the last dimension, (..., B, .., d); weight and bias (..., d)."""
 
-    def __init__(self, dims: Mapping[str, int], *, width: int, depth: int, dropout: float) -> None:
+    def __init__(self, n: int) -> None:
         super().__init__()
-        self.modalities = tuple(dims)
-        self.mlps = nn.ModuleList(MLP(d, width, hidden=width, depth=depth, dropout=dropout) for d in dims.values())
+        self.weight, self.bias = nn.Parameter(torch.ones(n)), nn.Parameter(torch.zeros(n))
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        return [mlp(inputs[name]) for name, mlp in zip(self.modalities, self.mlps, strict=True)]
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x, x.shape[-1:])
+        return x * _spread(self.weight, x) + _spread(self.bias, x)
+
+
+class Embedding(nn.Module):
+    """Rows of a table (..., V, d), looked up by indices (..., B, T): (..., B, T, d). Row 0, padding, is zero."""
+
+    def __init__(self, vocabulary: int, n: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(vocabulary, n) / math.sqrt(n))
+
+    def forward(self, index: Tensor) -> Tensor:
+        weight, lead = self.weight, self.weight.shape[:-2]
+        if lead:
+            index = index.expand(*lead, *index.shape[-2:])
+            first = torch.arange(lead.numel(), device=index.device) * weight.shape[-2]
+            found = F.embedding(index + first.view(*lead, 1, 1), weight.flatten(0, -2))
+        else:
+            found = F.embedding(index, weight)
+        return found * (index != 0).unsqueeze(-1)
+
+
+class Conv2d(nn.Module):
+    """Convolution of images, (..., B, in, H, W) to (..., B, out, H', W'), initialised like ``torch.nn.Conv2d``.
+
+    weight: (..., out, in, k, k). Replicas are convolved one after another, channels last: on a processor that was
+    twice as fast as one convolution with a group for each.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(n_in * kernel * kernel)
+        self.weight = nn.Parameter(torch.empty(n_out, n_in, kernel, kernel).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_out).uniform_(-bound, bound))
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dim() == 4:
+            return self._convolve(x, self.weight, self.bias)
+        images = x if x.dim() == 5 else x.expand(len(self.weight), *x.shape)
+        return torch.stack([self._convolve(*one) for one in zip(images, self.weight, self.bias, strict=True)])
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation of images (Wu and He, ECCV 2018); weight and bias (..., channels).
+
+    It knows nothing of other samples of a batch, so that replicas need no running statistics.
+    """
+
+    def __init__(self, n_groups: int, n_channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(n_channels)), nn.Parameter(torch.zeros(n_channels))
+        self.n_groups = n_groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = x.shape
+        x = F.group_norm(x.reshape(-1, *shape[-3:]), self.n_groups).view(shape)
+        weight, bias = (p.unsqueeze(-2)[..., None, None] for p in (self.weight, self.bias))
+        return x * weight + bias
+
+
+def steps(layer: nn.Module, x: Tensor) -> Tensor:
+    """Applies a layer for (..., B, d) to every step of sequences (..., B, T, d)."""
+    found: Tensor = layer(x.flatten(-3, -2))
+    return found.unflatten(-2, x.shape[-3:-1])
+
+
+def _spread(parameter: Tensor, x: Tensor) -> Tensor:
+    """(S, d) beside (S, .., d); (d,) as it is."""
+    return parameter.reshape(*parameter.shape[:-1], *(1,) * (x.dim() - parameter.dim()), parameter.shape[-1])

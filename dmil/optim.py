@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,18 @@ class StackedAdamW:
         self.adam.step()
         self.parameters[:, : self.n_decay].mul_(1 - self.lr * self.weight_decay)
         self.parameters.addcmul_(self.direction, self.lr)
+
+    def state(self) -> dict[str, Tensor]:
+        """What ``restore`` needs to go on from here."""
+        moments = self.adam.state_dict()["state"].get(0, {})
+        return {"lr": self.lr, **{f"adam.{k}": v for k, v in moments.items()}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a ``state`` of the same replicas."""
+        self.lr.copy_(state["lr"])
+        moments = {k.removeprefix("adam."): v for k, v in state.items() if k.startswith("adam.")}
+        if moments:
+            self.adam.load_state_dict(self.adam.state_dict() | {"state": {0: moments}})
 
     def keep(self, parameters: Tensor, rows: Tensor) -> None:
         """Goes on with some replicas only: ``parameters`` is the new matrix of the given old rows."""

@@ -16,7 +16,6 @@ docs/dmil-notes.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from dmil.data import Split, Task
 from dmil.decomposition import GatedHeads, Intra, side_by_side
+from dmil.encoders import Sources
 from dmil.losses import sample_loss
 from dmil.method import Output, Stage
 from dmil.model import INTRA, Dmil, DmilSettings
@@ -55,8 +55,8 @@ class DmilPid(Dmil):
     settings: DmilPidSettings
     reference: Tensor
 
-    def __init__(self, settings: DmilPidSettings, dims: Mapping[str, int], task: Task) -> None:
-        super().__init__(settings, dims, task)
+    def __init__(self, settings: DmilPidSettings, sources: Sources, task: Task) -> None:
+        super().__init__(settings, sources, task)
         self.register_buffer("reference", torch.zeros(max(task.n_outputs, 2)))
 
     def prepare(self, split: Split) -> None:

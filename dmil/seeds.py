@@ -22,6 +22,15 @@ def generator(*parts: str | int, device: torch.device | str = "cpu") -> torch.Ge
 
 
 @contextmanager
+def following(stream: torch.Generator, device: torch.device) -> Iterator[None]:
+    """While it lasts, torch's global generators go by a seed drawn from ``stream``; then they are as they were."""
+    seed = int(torch.randint(2**62, (), generator=stream))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.random.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def initialising(*parts: str | int) -> Iterator[None]:
     """While it lasts, layers start from ``derive_seed(*parts)``; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -12,7 +14,10 @@ class Budget:
 
     epochs: in all stages together. patience: epochs without improvement after which a stage of a replica ends.
     lr_patience, lr_factor: a plateau of that many epochs multiplies the learning rate. max_grad_norm: gradient
-    clipping, per replica.
+    clipping, per replica. micro_batch: samples that are computed at once, where a whole batch would not fit in memory;
+    0 for all. Gradients add up to those of the batch for losses that are means over samples. precision: float32, or
+    bfloat16 for mixed precision in training: torch's autocast inside the network and in validation; parameters, the
+    loss of its outputs and what is reported of the kept model stay float32.
     """
 
     epochs: int = 60
@@ -20,6 +25,8 @@ class Budget:
     lr_patience: int = 8
     lr_factor: float = 0.5
     max_grad_norm: float = 1.0
+    micro_batch: int = 0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "lr_patience"):
@@ -28,6 +35,10 @@ class Budget:
         for name in ("lr_factor", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}")
+        if self.micro_batch < 0:
+            raise ValueError(f"`micro_batch >= 0` must hold, but got micro_batch={self.micro_batch}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, but got {self.precision!r}")
 
 
 @dataclass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dmil.encoders import Alone
 from dmil.method import Method, Stage
 from dmil.nn import Noise, attach_noise
 from dmil.seeds import generator
@@ -30,6 +31,15 @@ class Streams:
             generator("normal", seed, device=device),
             generator("uniform", seed, device=device),
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """Where the generators stand."""
+        return {kind: one.get_state() for kind, one in vars(self).items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a ``state``."""
+        for kind, one in vars(self).items():
+            one.set_state(state[kind])
 
 
 class ReplicaNoise(Noise):
@@ -68,7 +78,8 @@ class Stack:
 
     ``module`` is their common code with stacked parameters; ``flat`` (S, P) holds all of them, the trained ones
     first and among these the decaying ones first: ``n_trained`` and ``n_decay`` columns. What the stage does
-    not train is frozen and in evaluation mode.
+    not train is frozen and in evaluation mode. Parameters and buffers inside ``Alone`` have no replica dimension, so
+    that a model with such a part forms a stack of one. ``buffers`` holds all of them, (S, *shape).
     """
 
     def __init__(self, models: Sequence[Method], stage: Stage, streams: Sequence[Streams]) -> None:
@@ -89,6 +100,14 @@ class Stack:
             name: torch.stack([dict(model.named_buffers())[name] for model in models])
             for name, _ in first.named_buffers()
         }
+        self.alone = {
+            f"{name}.{inner}"
+            for name, part in first.named_modules()
+            if isinstance(part, Alone)
+            for inner in (*dict(part.named_parameters()), *dict(part.named_buffers()))
+        }
+        if self.alone and len(models) > 1:
+            raise ValueError(f"{len(models)} replicas cannot share a stack: their encoders train one at a time")
         self.noise = ReplicaNoise(streams)
         attach_noise(self.module, self.noise)
         self._point()
@@ -111,17 +130,21 @@ class Stack:
         """Makes the module's parameters views of ``flat``."""
         values = self.views(self.flat)
         for name, parameter in self.module.named_parameters():
-            parameter.data = values[name]
+            parameter.data = self._seen(name, values[name])
             parameter.requires_grad_(name in self.trained)
         for name, buffer in self.buffers.items():
             owner, _, leaf = name.rpartition(".")
-            setattr(self.module.get_submodule(owner), leaf, buffer)
+            setattr(self.module.get_submodule(owner), leaf, self._seen(name, buffer))
         self.module.settings = stack_settings(self.settings, self.flat.dtype, self.flat.device)
 
-    def parameters(self) -> list[Tensor]:
-        """The trained parameters, in the order of the columns of ``flat``."""
+    def _seen(self, name: str, value: Tensor) -> Tensor:
+        """A stacked parameter or buffer as the module sees it."""
+        return value[0] if name in self.alone else value
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The trained parameters by name, in the order of the columns of ``flat``."""
         parameters = dict(self.module.named_parameters())
-        return [parameters[name] for name in self.trained]
+        return {name: parameters[name] for name in self.trained}
 
     def keep(self, rows: Sequence[int]) -> Tensor:
         """Drops every replica but those in ``rows``; returns the rows as an index tensor."""
@@ -133,12 +156,14 @@ class Stack:
         self._point()
         return index
 
-    def write_back(self, row: Tensor, model: Method) -> None:
-        """Copies one row (P,) into a model of its own."""
+    def write_back(self, row: Tensor, buffers: Mapping[str, Tensor], model: Method) -> None:
+        """Copies one row (P,), and buffers (*shape), into a model of its own."""
         values = self.views(row)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(values[name])
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
 
     def train_mode(self) -> None:
         """Training mode for what the stage trains, evaluation mode for the rest."""

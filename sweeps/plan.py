@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.encoders import checked, sources
 from benchmarks.errors import UserError, suggestion
 from benchmarks.methods import Row, rows
 from benchmarks.plan import check_suite, row_settings
@@ -65,7 +66,7 @@ def check(options: Options) -> Suite:
     names = [name for one in options.methods for name in (suite.methods if one == ALL else (one,))]
     budget = suite.budget if options.epochs is None else suite.budget | {"epochs": options.epochs}
     settings = merge(suite.settings, parse_assignments(options.assignments))
-    resolved = Suite(suite.name, suite.dataset, tuple(names), options.seeds, budget, settings)
+    resolved = Suite(suite.name, suite.dataset, tuple(names), options.seeds, budget, settings, encoders=suite.encoders)
     if suite.transfer is not None:
         raise UserError(f"suite {suite.name!r} probes on classes that it did not train on; tune on another suite")
     if seeded := [who for who in settings if "@" in who]:
@@ -80,12 +81,17 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
     Raises:
         UserError: nothing to search, or a default outside its search range.
     """
+    if splits.digest is not None:
+        raise UserError(
+            f"{suite.dataset} is read from disk while it trains, but a search sends its data to workers; tune on a "
+            "dataset that fits in memory and set what was found in a suite"
+        )
     budget = Budget(**suite.budget)
     by_hand = parse_assignments(options.assignments)
     table = rows(suite.methods, tuple(splits.train.inputs))
     studies = []
     for row in table:
-        if row.is_estimator or row.is_control or not _is_trained(row, splits, budget):
+        if row.is_estimator or row.is_control or not _is_trained(row, splits, suite, budget):
             continue
         studies.append(_study(options, suite, row, by_hand, splits, device))
     if not studies:
@@ -122,6 +128,9 @@ def _study(
         "rungs": RUNGS if options.is_halving else (),
         "space": space,
         "base": settings.to_dict(),
+        "encoders": {
+            name: one for name, one in checked(suite.encoders, splits.train).items() if name in row.modalities
+        },
         "seeds": tuple(range(FIRST_SEED, FIRST_SEED + options.seeds)),
         "population": options.population,
         "ahead": options.ahead,
@@ -145,10 +154,10 @@ def _search_revision() -> str:
     return content_hash([(Path(__file__).with_name(name)).read_text(encoding="utf-8") for name in DECIDING])
 
 
-def _is_trained(row: Row, splits: Splits, budget: Budget) -> bool:
+def _is_trained(row: Row, splits: Splits, suite: Suite, budget: Budget) -> bool:
     """Whether training changes anything in a row's model."""
-    dims = {name: splits.train.dims[name] for name in row.modalities}
-    return bool(row.method(row.method.Settings(), dims, splits.task).stages(budget.epochs))
+    told = sources(splits.train.only(row.modalities), suite.encoders)
+    return bool(row.method(row.method.Settings(), told, splits.task).stages(budget.epochs))
 
 
 def _speaks_of(assignment: str, row: Row) -> bool:

@@ -6,11 +6,12 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from benchmarks.encoders import sources
 from benchmarks.methods import TABLE
 from benchmarks.trials import FAILED, FINISHED, PRUNED, ConfigurationRecord, PopulationRecord, ReplicaRecord
 from dmil.data import Split, Task
@@ -38,7 +39,8 @@ class Population:
 
     study: key of its study. number: its place there, from 0. base: name of the method in ``benchmarks.methods.TABLE``;
     method: of the table row; modalities: what the method sees. rungs: of all epochs, the share after which
-    configurations are dropped, and the share kept; none for training all to the end.
+    configurations are dropped, and the share kept; none for training all to the end. encoders: by modality, see
+    ``dmil.encoders``.
     """
 
     study: str
@@ -50,6 +52,7 @@ class Population:
     seeds: tuple[int, ...]
     rungs: tuple[tuple[float, float], ...]
     configurations: tuple[Configuration, ...]
+    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.method}, population {self.number + 1}"
@@ -64,11 +67,7 @@ class Data:
     task: Task
 
     def only(self, modalities: Sequence[str]) -> Data:
-        parts = [
-            replace(split, inputs={name: split.inputs[name] for name in modalities})
-            for split in (self.train, self.valid)
-        ]
-        return Data(parts[0], parts[1], self.task)
+        return Data(self.train.only(modalities), self.valid.only(modalities), self.task)
 
 
 def train_population(
@@ -86,7 +85,8 @@ def train_population(
     budget = Budget(**population.budget)
     settings: list[Settings] = [override(method.Settings(), one.settings) for one in population.configurations]
     replicas = [Replica(seed, one) for one in settings for seed in population.seeds]
-    stages = method(settings[0], data.train.dims, data.task).stages(budget.epochs)
+    told = sources(data.train, population.encoders)
+    stages = method(settings[0], told, data.task).stages(budget.epochs)
     rungs = rung_epochs(population.rungs, stages)
     base = {c for c, one in enumerate(population.configurations) if one.number == 0}
     halving = Halving(len(settings), len(population.seeds), rungs, stages[-1].name, spared=base)
@@ -99,6 +99,7 @@ def train_population(
         data.train,
         data.valid,
         data.task,
+        encoders={name: population.encoders[name] for name in told if name in population.encoders},
         replicas=replicas,
         budget=budget,
         on_epoch=on_epoch,

@@ -150,6 +150,7 @@ class Study:
             base=self.base,
             modalities=self.modalities,
             budget=plan.budget,
+            encoders=plan.encoders,
             seeds=plan.seeds,
             rungs=plan.rungs,
             configurations=tuple(found),

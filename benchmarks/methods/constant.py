@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from dmil.data import Split, Task
+from dmil.data import Inputs, Shared, Split, Task
+from dmil.encoders import Sources, told
 from dmil.method import Method, Output, Stage
 
 
@@ -23,8 +23,9 @@ class Constant(Method):
     has_representation: ClassVar[bool] = False
     answer: Tensor
 
-    def __init__(self, settings: Any, dims: Mapping[str, int], task: Task) -> None:
-        super().__init__(settings, dims, task)
+    def __init__(self, settings: Any, sources: Sources, task: Task) -> None:
+        super().__init__(settings, sources, task)
+        self.n_dims = len(told(sources)[self.modalities[0]].shape)
         self.register_buffer("answer", torch.zeros(task.n_outputs))
 
     def prepare(self, split: Split) -> None:
@@ -38,6 +39,7 @@ class Constant(Method):
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         return ()
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         x = inputs[self.modalities[0]]
-        return Output(self.answer.unsqueeze(-2).expand(*x.shape[:-1], -1))
+        shape = x.index.shape if isinstance(x, Shared) else x.shape[: x.dim() - self.n_dims]
+        return Output(self.answer.unsqueeze(-2).expand(*shape, -1))

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.methods.unimodal import Unimodal
-from dmil.data import Split, Task
+from dmil.data import Inputs, Split, Task
+from dmil.encoders import Sources
 from dmil.method import Method, Output, Stage
 from dmil.settings import Settings
 
@@ -22,9 +23,9 @@ class Ensemble(Method):
     largest scale (Kontras et al., BMVC 2024, average logits).
     """
 
-    def __init__(self, settings: Settings, dims: Mapping[str, int], task: Task) -> None:
-        super().__init__(settings, dims, task)
-        self.members = nn.ModuleList(Unimodal(settings, {name: dim}, task) for name, dim in dims.items())
+    def __init__(self, settings: Settings, sources: Sources, task: Task) -> None:
+        super().__init__(settings, sources, task)
+        self.members = nn.ModuleList(Unimodal(settings, {name: dim}, task) for name, dim in sources.items())
 
     @property
     def component_names(self) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ class Ensemble(Method):
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         return ()
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         outputs = [member(inputs) for member in self.members]
         components = torch.stack([output.logits for output in outputs], -3)
         read = None if self.training else torch.cat([output.representation for output in outputs], -1)

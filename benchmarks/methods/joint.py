@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from dmil.data import Task
+from dmil.data import Inputs, Task
+from dmil.encoders import Encoders, Sources
 from dmil.method import Method, Output
-from dmil.nn import MLP, Encoders
+from dmil.nn import MLP
 from dmil.settings import Settings
 
 
@@ -19,15 +18,15 @@ class Joint(Method):
 
     head_depth: ClassVar[int] = 0
 
-    def __init__(self, settings: Settings, dims: Mapping[str, int], task: Task) -> None:
-        super().__init__(settings, dims, task)
+    def __init__(self, settings: Settings, sources: Sources, task: Task) -> None:
+        super().__init__(settings, sources, task)
         width = settings.width
-        self.encoders = Encoders(dims, width=width, depth=settings.depth, dropout=settings.dropout)
+        self.encoders = Encoders(sources, width=width, depth=settings.depth, dropout=settings.dropout)
         self.head = MLP(
-            len(dims) * width, task.n_outputs, hidden=width, depth=self.head_depth, dropout=settings.dropout
+            len(sources) * width, task.n_outputs, hidden=width, depth=self.head_depth, dropout=settings.dropout
         )
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         features = self.head.features(torch.cat(self.encoders(inputs), -1))
         return Output(self.head[-1](features), representation=None if self.training else features)
 

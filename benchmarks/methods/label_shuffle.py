@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 
 import torch
 from torch import Tensor
 
 from benchmarks.methods.joint import JointMlp
-from dmil.data import Split, Task
+from dmil.data import Inputs, Shared, Split, Task
+from dmil.encoders import Sources, told
 from dmil.losses import task_loss
 from dmil.method import Output, Stage
 from dmil.settings import Settings
@@ -19,7 +20,7 @@ STEEPNESS = 100.0  # how often the projection's unit is wrapped: far more than t
 class LabelShuffle(JointMlp):
     """``joint_mlp`` trained on labels in random order; it must end at chance, or something tells it test labels.
 
-    A sample's content draws its label: the fraction of a random projection of its features, of every replica another,
+    A sample's content draws its label: the fraction of a random projection of its content, of every replica another,
     points at one of the sorted training labels. So a sample keeps its label through all epochs, every class keeps its
     share, and no true label takes part but for how many there are. (Shuffling within a batch of B would not do: a
     sample meets its own label 1 / B more often than it should, which can be learned.)
@@ -31,10 +32,11 @@ class LabelShuffle(JointMlp):
     labels: Tensor
     direction: Tensor
 
-    def __init__(self, settings: Settings, dims: Mapping[str, int], task: Task) -> None:
-        super().__init__(settings, dims, task)
+    def __init__(self, settings: Settings, sources: Sources, task: Task) -> None:
+        super().__init__(settings, sources, task)
         # Drawn after the weights, which are therefore those of ``joint_mlp`` with the same seed.
-        self.register_buffer("direction", torch.randn(sum(dims.values()), 1), persistent=False)
+        self.shapes = [one.shape for one in told(sources).values()]
+        self.register_buffer("direction", torch.randn(sum(map(math.prod, self.shapes)), 1), persistent=False)
         first = torch.zeros(1) if task.kind == "regression" else torch.arange(task.n_classes)
         self.register_buffer("labels", first, persistent=False)
 
@@ -45,11 +47,13 @@ class LabelShuffle(JointMlp):
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         return (Stage("train", 1),) * max(1, epochs // 2)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         output = super().forward(inputs)
         if self.training:
-            projection = torch.cat([inputs[name] for name in self.modalities], -1) @ self.direction
-            output.extra["drawn"] = (STEEPNESS * projection).squeeze(-1).remainder(1)
+            directions = self.direction.split([math.prod(shape) for shape in self.shapes], -2)
+            seen = [inputs[name] for name in self.modalities]
+            projections = [_project(*one) for one in zip(seen, directions, self.shapes, strict=True)]
+            output.extra["drawn"] = (STEEPNESS * torch.stack(projections).sum(0)).remainder(1)
         return output
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
@@ -57,3 +61,10 @@ class LabelShuffle(JointMlp):
         n = self.labels.shape[-1]
         index = (n * output.extra["drawn"]).long().clamp(max=n - 1)
         return task_loss(self.task, output.logits, self.labels.gather(-1, index))
+
+
+def _project(x: Tensor | Shared, direction: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(..., B, *shape) times (..., prod(shape), 1): (..., B)."""
+    if isinstance(x, Shared):
+        return _project(x.values, direction, shape).gather(-1, x.index)
+    return (x.flatten(x.dim() - len(shape)).to(direction.dtype) @ direction).squeeze(-1)

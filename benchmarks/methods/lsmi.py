@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from dmil.data import Split, Task
+from dmil.data import Inputs, Split, Task
+from dmil.encoders import FEATURES, Sources, sources_of, told
 from dmil.interactions import lsmi
 from dmil.interactions.knife import Knife
 from dmil.interactions.training import Features, Schedule
@@ -42,11 +43,11 @@ class Lsmi(Method):
     has_representation: ClassVar[bool] = False
     log_prior: Tensor
 
-    def __init__(self, settings: EstimatorSettings, dims: Mapping[str, int], task: Task) -> None:
-        super().__init__(settings, dims, task)
-        if why := unfit(len(dims), task):
+    def __init__(self, settings: EstimatorSettings, sources: Sources, task: Task) -> None:
+        super().__init__(settings, sources, task)
+        if why := self.unfit(sources, task):
             raise ValueError(why)
-        widths = tuple(dims.values())
+        widths = tuple(source.shape[0] for source in told(sources).values())
         n = settings.n_components or min(widths)
         self.discriminators = lsmi.Discriminators((n, n), task.n_classes, settings.width)
         self.densities = torch.nn.ModuleList(Knife(n, settings.n_kernels) for _ in widths)
@@ -54,6 +55,16 @@ class Lsmi(Method):
         for m, width in enumerate(widths, 1):
             self.register_buffer(f"mean{m}", torch.zeros(1, 1, width))
             self.register_buffer(f"matrix{m}", torch.zeros(1, width, n))
+
+    @classmethod
+    def unfit(cls, sources: Sources, task: Task) -> str | None:
+        """Why LSMI cannot take such a task; None if it can."""
+        if len(sources) != 2:
+            return f"lsmi compares two modalities, but here are {len(sources)}"
+        for name, source in told(sources).items():
+            if source.kind != FEATURES:
+                return f"lsmi compares features, but {name} is {source.kind}"
+        return None if task.kind == "classification" else f"lsmi needs classes, but the task is a {task.kind}"
 
     def prepare(self, split: Split) -> None:
         """Raises ValueError: ``fit_lsmi`` trains it, not ``fit``."""
@@ -78,8 +89,8 @@ class Lsmi(Method):
         densities = [density for density in self.densities if isinstance(density, Knife)]
         return lsmi.Lsmi((features[0], features[1]), self.discriminators, (densities[0], densities[1]), self.log_prior)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Output:
-        x1, x2 = (inputs[name] for name in self.modalities)
+    def forward(self, inputs: Inputs) -> Output:
+        x1, x2 = (x for x in map(inputs.__getitem__, self.modalities) if isinstance(x, Tensor))
         return Output(self.estimator.log_prob(x1, x2)[2].squeeze(0))
 
     def information(self, split: Split) -> dict[str, Tensor]:
@@ -104,7 +115,7 @@ def fit_lsmi(
     Raises:
         ValueError: a task that LSMI cannot take, or settings that do not fit.
     """
-    models = [Lsmi(settings, train.dims, task) for _ in seeds]
+    models = [Lsmi(settings, sources_of(train), task) for _ in seeds]
     n_epochs = min(settings.epochs, epochs)
     schedule = Schedule(n_epochs, settings.batch_size, settings.lr, step=max(1, n_epochs // 2))
     whole = lsmi.LsmiSettings(
@@ -129,10 +140,3 @@ def fit_lsmi(
     for row, model in enumerate(models):
         model.adopt(fitted, row)
     return [model.eval() for model in models]
-
-
-def unfit(n_modalities: int, task: Task) -> str | None:
-    """Why LSMI cannot take such a task; None if it can."""
-    if n_modalities != 2:
-        return f"lsmi compares two modalities, but here are {n_modalities}"
-    return None if task.kind == "classification" else f"lsmi needs classes, but the task is a {task.kind}"
