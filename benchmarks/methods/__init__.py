@@ -6,14 +6,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.errors import UserError, suggestion
+from benchmarks.methods.agm import Agm
 from benchmarks.methods.constant import Constant
 from benchmarks.methods.ensemble import Ensemble
+from benchmarks.methods.factorcl import FactorCl
+from benchmarks.methods.gradient_blending import GradientBlending
+from benchmarks.methods.i2m2 import I2M2
 from benchmarks.methods.joint import Joint, JointMlp
 from benchmarks.methods.label_shuffle import LabelShuffle
 from benchmarks.methods.late_fusion import LateFusion, LateFusionLearned
-from benchmarks.methods.lsmi import Lsmi, unfit
+from benchmarks.methods.lmf import Lmf
+from benchmarks.methods.lsmi import Lsmi
+from benchmarks.methods.mcr import Mcr
+from benchmarks.methods.misa import Misa
+from benchmarks.methods.mlb import Mlb
+from benchmarks.methods.mmib import Mmib
+from benchmarks.methods.mmml import Mmml
+from benchmarks.methods.mmpareto import MMPareto
+from benchmarks.methods.mmtm import Mmtm
+from benchmarks.methods.multi_loss import MultiLoss
+from benchmarks.methods.ogm_ge import OgmGe
+from benchmarks.methods.pmr import Pmr
+from benchmarks.methods.qmf import Qmf
+from benchmarks.methods.tfn import Tfn
+from benchmarks.methods.umt import Umt
 from benchmarks.methods.unimodal import Unimodal
 from dmil.data import Task
+from dmil.encoders import Sources
 from dmil.method import Method
 from dmil.model import Dmil, DmilCd, DmilFc, DmilId
 from dmil.pid import DmilPid, DmilPidEven, DmilPidFree, DmilPidLate, DmilPidMlpGate, DmilPidNoisy
@@ -26,6 +45,24 @@ METHODS: dict[str, type[Method]] = {
     "joint_mlp": JointMlp,
     "late_fusion": LateFusion,
     "late_fusion_learned": LateFusionLearned,
+    "multi_loss": MultiLoss,
+    "ogm_ge": OgmGe,
+    "mlb": Mlb,
+    "mmpareto": MMPareto,
+    "gradient_blending": GradientBlending,
+    "agm": Agm,
+    "pmr": Pmr,
+    "mcr": Mcr,
+    "qmf": Qmf,
+    "i2m2": I2M2,
+    "umt": Umt,
+    "factorcl": FactorCl,
+    "mmml": Mmml,
+    "mmtm": Mmtm,
+    "mmib": Mmib,
+    "tfn": Tfn,
+    "lmf": Lmf,
+    "misa": Misa,
     "dmil": Dmil,
     "dmil_fc": DmilFc,
     "dmil_id": DmilId,
@@ -38,6 +75,11 @@ METHODS: dict[str, type[Method]] = {
     "dmil_pid_noisy": DmilPidNoisy,
     "label_shuffle": LabelShuffle,
 }
+# Of other authors, beyond the conventional baselines.
+FIELD = (
+    "multi_loss", "ogm_ge", "agm", "pmr", "mlb", "mcr", "mmpareto", "gradient_blending", "mmtm", "mmib", "qmf", "i2m2",
+    "umt", "misa", "tfn", "lmf", "factorcl", "mmml",
+)  # fmt: skip
 # Trained like a method, to show that the suite gives nothing away: not ranked, and nothing to be tuned.
 CONTROLS = ("label_shuffle",)
 
@@ -97,7 +139,7 @@ def rows(names: Sequence[str], modalities: Sequence[str]) -> list[Row]:
     return sorted(wanted.values(), key=lambda row: (order.index(row.base), tuple(modalities).index(row.modalities[0])))
 
 
-def left_out(names: Iterable[str], n_modalities: int, task: Task) -> dict[str, str]:
-    """Of these names the estimators that cannot take the task, with the reason."""
-    reasons = {name: unfit(n_modalities, task) for name in names if name in ESTIMATORS}
+def left_out(names: Iterable[str], sources: Sources, task: Task) -> dict[str, str]:
+    """Of these names the ones that cannot take the modalities or the task, with the reason."""
+    reasons = {name: TABLE[name].unfit(sources, task) for name in names if name in TABLE}
     return {name: why for name, why in reasons.items() if why}

@@ -1,0 +1,156 @@
+"""FactorCL: bounds by hand, whose gradient is whose, and what its head is told."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.methods import METHODS, left_out
+from benchmarks.methods.factorcl import Critic, lower_bound, upper_bound
+from dmil import Task
+from dmil.losses import task_loss
+from dmil.stack import Stack
+from tests.made_problems import made_problem, small_settings
+from tests.test_field_experts import batch, stack_in
+from tests.test_field_gradients import gradients_of, trained
+
+
+def nce(scores: Tensor) -> Tensor:
+    """Minus the bound, sample by sample; scores[i, j] is of the j-th of the first and the i-th of the second."""
+    n = len(scores)
+    each = [scores[i, i] - (scores[i].exp().sum() / n).log() for i in range(n)]
+    return -torch.stack(each).mean()
+
+
+def club(scores: Tensor) -> Tensor:
+    n = len(scores)
+    everything = torch.stack([scores[i, j] for i in range(n) for j in range(n)])
+    return torch.stack([scores[i, i] for i in range(n)]).sum() / n - everything.sum() / n**2
+
+
+def judged(critic: Any, s: int, a: Tensor, b: Tensor) -> Tensor:
+    """Scores of one replica's critic, pair by pair on the concatenation."""
+    (w1, b1), (w2, b2) = [(layer.weight[s], layer.bias[s]) for layer in (critic.first, critic.second)]
+    rows = [[(torch.cat([x, y]) @ w1 + b1).relu() for x in a] for y in b]
+    return torch.stack([torch.stack([((h @ w2 + b2).relu() @ critic.last[s]).squeeze() for h in row]) for row in rows])
+
+
+def test_bounds_by_hand() -> None:
+    scores = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
+    logs = [math.log((math.exp(2) + 1) / 2), math.log((math.exp(1) + math.exp(3)) / 2)]
+    assert float(lower_bound(scores)) == pytest.approx(2.5 - sum(logs) / 2)
+    assert float(upper_bound(scores)) == pytest.approx(2.5 - 1.5)
+    assert float(lower_bound(torch.zeros(1, 1))) == 0
+    assert lower_bound(torch.randn(3, 5, 5)).shape == upper_bound(torch.randn(3, 5, 5)).shape == (3,)
+
+
+def test_a_critic_judges_every_pair() -> None:
+    critic = Critic(3, 2, 6)
+    a, b = torch.randn(4, 3), torch.randn(4, 2)
+    found = critic(a, b)
+    for i in range(4):
+        for j in range(4):
+            first = (torch.cat([a[j], b[i]]) @ critic.first.weight + critic.first.bias).relu()
+            second = (first @ critic.second.weight + critic.second.bias).relu()
+            assert torch.allclose(found[i, j], second @ critic.last, atol=1e-6)
+
+
+def test_the_contrastive_loss_term_by_term() -> None:
+    """Each term on views of its own; the label a number beside one modality, one-hot beside two."""
+    problem = made_problem()
+    stack = stack_in("factorcl", problem, 0, critic=5)
+    module: Any = stack.module
+    output, target = batch(stack, problem)
+    views = output.extra["views"]
+    assert views.shape == (2, 2, 5, 20, 8)
+    loss = module.loss(output, target, "contrast")
+    for s in range(2):
+        (shared, apart, label, both, both_apart), (shared2, apart2, label2, both2, both_apart2) = views[s]
+        number, hot = target[s].double().unsqueeze(1), torch.eye(3, dtype=torch.float64)[target[s]]
+        given = [torch.cat([x, hot], 1) for x in (both, both2, both_apart, both_apart2)]
+        low, up = module.lower, module.upper
+        wanted = task_loss(problem.task, output.logits[s], target[s])
+        wanted += nce(judged(low[0], s, shared, shared2)) + club(judged(up[0], s, apart, apart2))
+        wanted += nce(judged(low[1], s, label, number)) + nce(judged(low[2], s, label2, number))
+        wanted += nce(judged(low[3], s, given[0], given[1])) + club(judged(up[1], s, given[2], given[3]))
+        wanted += nce(judged(up[0], s, apart, apart2)) + nce(judged(up[1], s, given[2], given[3]))
+        assert float(loss[s].detach()) == pytest.approx(float(wanted.detach()))
+
+
+def contrast_gradients() -> tuple[Stack, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients of the whole loss, of CLUB's bounds and of what its critics learn by, the last two with nothing held
+    fixed."""
+    problem = made_problem()
+    stack = stack_in("factorcl", problem, 0, critic=5)
+    module: Any = stack.module
+    output, target = batch(stack, problem)
+    _, pairs = module._pairs(output.extra["views"], target)
+    scores = [critic(a, b) for critic, (a, b) in zip(module.upper, pairs, strict=True)]
+    values = (
+        module.loss(output, target, "contrast"),
+        sum(upper_bound(x) for x in scores),
+        sum(-lower_bound(x) for x in scores),
+    )
+    whole, bound, learning = (gradients_of(torch.as_tensor(value), stack.parameters()) for value in values)
+    return stack, whole, bound, learning
+
+
+def test_clubs_critics_learn_by_nce_alone_and_features_follow_the_bound_alone() -> None:
+    """With one loss for both, critics would lower the bound instead of keeping it one, and features raise it again."""
+    _, whole, bound, learning = contrast_gradients()
+    for name in (name for name in whole if name.startswith("upper.")):
+        assert torch.allclose(whole[name], learning[name], atol=1e-12), name
+    assert bound["upper.0.first.weight"].abs().max() > 1e-3
+    for name in ("views.0.weight", "views.2.weight"):
+        for view in (1, 4):  # those that CLUB alone judges
+            assert torch.allclose(whole[name][:, :, view], bound[name][:, :, view], atol=1e-12), name
+            assert learning[name][:, :, view].any()
+
+
+def test_the_head_learns_beside_the_views_and_does_not_move_them() -> None:
+    problem = made_problem()
+    stack = stack_in("factorcl", problem, 0, critic=5)
+    output, target = batch(stack, problem)
+    probe = gradients_of(F.cross_entropy(output.logits.flatten(0, 1), target.flatten()), stack.parameters())
+    assert {name for name, gradient in probe.items() if gradient.any()} == {"head.weight", "head.bias"}
+    last = stack_in("factorcl", problem, 1, critic=5)
+    assert set(last.trained) == {"head.weight", "head.bias"}
+    output, target = batch(last, problem)
+    assert torch.equal(last.module.loss(output, target, "head"), task_loss(problem.task, output.logits, target))
+
+
+def test_views_learn_the_label_without_a_loss_of_their_own() -> None:
+    """In nats, on validation: information that the first modality's view has of the label, by its critic."""
+    problem, bounds = made_problem(n=120, n_classes=2), []
+    for lr in (1e-2, 0.0):
+        model = trained("factorcl", problem, epochs=18, lr=lr, batch_size=40, critic=16)
+        with torch.no_grad():
+            view = model(problem.valid.inputs).extra["views"][0, 2]
+            bounds.append(float(lower_bound(model.lower[1](view, problem.valid.target.double().unsqueeze(1)))))
+    assert bounds[0] > 0.05 > bounds[1]
+
+
+def test_both_stages_come_out_of_the_budget() -> None:
+    kind = METHODS["factorcl"]
+    model = kind(small_settings(kind), {"a": 3, "b": 4}, Task())
+    assert [[(stage.name, stage.epochs) for stage in model.stages(n)] for n in (1, 6, 60)] == [
+        [("head", 1)],
+        [("contrast", 4), ("head", 2)],
+        [("contrast", 40), ("head", 20)],
+    ]
+
+
+def test_two_modalities_and_classes_only() -> None:
+    two = {"a": 3, "b": 4}
+    assert left_out(["factorcl"], two, Task()) == {}
+    message = "factorcl factorises two modalities, but here are 3"
+    assert left_out(["factorcl"], two | {"c": 5}, Task()) == {"factorcl": message}
+    with pytest.raises(ValueError, match=message):
+        METHODS["factorcl"](small_settings(METHODS["factorcl"]), two | {"c": 5}, Task())
+    message = "factorcl needs classes, but the task is a regression"
+    assert left_out(["factorcl"], two, Task("regression")) == {"factorcl": message}
