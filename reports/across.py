@@ -13,6 +13,7 @@ from benchmarks.record import Row
 from benchmarks.suite import DEFAULT_SUITE
 from benchmarks.tracking import MissingFileError, Tracking
 from reports.line import Line, line_of, paired
+from reports.measure import measure_of
 from reports.statistics import Summary, mean_or_none
 from reports.table import Table, in_order
 
@@ -26,9 +27,9 @@ Order = Callable[[str, list[Table]], tuple[list[Table], list[str]]]
 
 @dataclass(frozen=True)
 class Standing:
-    """The best DMIL variant and the strongest conventional baseline of a dataset, both by validation accuracy.
+    """The best DMIL variant and the strongest conventional baseline of a dataset, both by validation data.
 
-    difference: test accuracy of the first minus the second over paired seeds, None where they share none.
+    difference: by how much the first is better on test data, over paired seeds, None where they share none.
     """
 
     own: Line
@@ -37,15 +38,16 @@ class Standing:
 
     @property
     def sign(self) -> int:
-        """1 where DMIL is above, -1 where it is below, 0 where they are level: alike when shown with one decimal."""
-        points = round(100 * self.difference.mean, 1) if self.difference else 0.0
+        """1 where DMIL is ahead, -1 where it is behind, 0 where they are level: alike as they are shown."""
+        points = self.own.measure.rounded(self.difference.mean) if self.difference else 0.0
         return (points > 0) - (points < 0)
 
     @property
     def is_told_apart(self) -> bool:
-        """Whether the interval over seeds leaves out 0, as shown with one decimal."""
+        """Whether the interval over seeds leaves out 0, as it is shown."""
         shown = self.difference.shown if self.difference else None
-        return shown is not None and (round(100 * shown[0], 1) > 0 or round(100 * shown[1], 1) < 0)
+        rounded = self.own.measure.rounded
+        return shown is not None and (rounded(shown[0]) > 0 or rounded(shown[1]) < 0)
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,13 @@ class Across:
 
     @property
     def sound(self) -> tuple[Table, ...]:
-        """The tables that aggregates rest on: those whose card carries no warning."""
-        return tuple(table for table in self.tables if not table.card["warning"])
+        """The tables that aggregates rest on: of classifications whose card carries no warning."""
+        return tuple(table for table in self.tables if not table.card["warning"] and not table.measure.is_error)
+
+    @property
+    def regressions(self) -> tuple[Table, ...]:
+        """Whose errors, in units of their own, are not averaged with accuracies."""
+        return tuple(table for table in self.tables if table.measure.is_error)
 
     @property
     def void(self) -> tuple[Table, ...]:
@@ -102,14 +109,16 @@ class Across:
     def lacking(self, method: str) -> list[str]:
         """Why a method is in no aggregate: what it lacks, dataset by dataset; empty where it lacks nothing."""
         pairs = zip(self.sound, self.cells[method], strict=True)
-        return [f"{_lack(line)} on {table.dataset}" for table, line in pairs if not line or not line.test_acc]
+        return [f"{_lack(line)} on {table.dataset}" for table, line in pairs if not line or not line.result]
 
     @property
     def why_no_aggregate(self) -> str:
         """Empty where aggregates can be formed."""
         if len(self.sound) < MIN_DATASETS:
             n = f"{len(self.sound)} dataset{'' if len(self.sound) == 1 else 's'}"
-            return f"No aggregates: they need {MIN_DATASETS} datasets without a warning, and there are runs of {n}."
+            kind = "classification " if self.regressions else ""
+            needed = f"{MIN_DATASETS} {kind}datasets without a warning"
+            return f"No aggregates: they need {needed}, and there are runs of {n}."
         if len(self.complete) < MIN_DATASETS:
             return f"No aggregates: {len(self.complete) or 'no'} method is complete on all {len(self.sound)} datasets."
         return ""
@@ -133,7 +142,7 @@ class Across:
 
 def runs_of(lines: Iterable[Line]) -> list[NDArray[np.float64]]:
     """Test accuracy of every seed, (n_seeds,) of each line."""
-    return [np.asarray(line.seed_accuracies, dtype=np.float64) for line in lines]
+    return [np.asarray(line.seed_scores, dtype=np.float64) for line in lines]
 
 
 def standing(table: Table) -> Standing | None:
@@ -180,7 +189,8 @@ def _tables_of(found: Sequence[Row], tracking: Tracking) -> tuple[list[Table], l
 
 def bare_table(rows: Sequence[Row], card: dict[str, Any]) -> Table:
     """A table made from runs and card alone."""
-    complete, holes = in_order([line_of(row) for row in rows])
+    measure = measure_of(rows)
+    complete, holes = in_order([line_of(row, measure) for row in rows])
     newest = _newest(rows)
     return Table(newest.dataset, newest.suite, (*complete, *holes), card, None)
 
@@ -196,8 +206,8 @@ def _is_aggregated(line: Line) -> bool:
 def _best_unimodal(table: Table) -> Line | None:
     """None where there is no unimodal row; a line with a hole where one of them has one, for it might be the best."""
     lines = [line for line in table.lines if line.is_unimodal]
-    hole = next((line for line in lines if not line.test_acc), None)
-    known = [(-valid, line.method, line) for line in lines if (valid := line.means.get("valid/acc")) is not None]
+    hole = next((line for line in lines if not line.result), None)
+    known = [(-valid, line.method, line) for line in lines if (valid := line.valid_score) is not None]
     return hole or (min(known)[2] if known else None)
 
 
@@ -207,7 +217,7 @@ def _best_on_valid(complete: Mapping[str, Sequence[Line]]) -> str | None:
 
 
 def _mean_valid(lines: Sequence[Line]) -> float | None:
-    return mean_or_none([line.means.get("valid/acc") for line in lines])
+    return mean_or_none([line.valid_score for line in lines])
 
 
 def _lack(line: Line | None) -> str:

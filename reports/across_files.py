@@ -90,8 +90,18 @@ def to_latex(across: Across, aggregates: Aggregates | None) -> str:
 
 
 def to_csv(across: Across) -> str:
-    """One row per dataset; accuracies and differences as fractions, empty where unknown."""
-    return as_csv(COLUMNS, map(_csv_row, across.tables))
+    """One row per dataset; accuracies and differences as fractions, empty where unknown. Where there are regressions,
+    their errors have columns of their own; a difference is above 0 where DMIL is better."""
+    if not across.regressions:
+        return as_csv(COLUMNS, map(_csv_row, across.tables))
+    rows = ([*_csv_row(table), *_error_cells(table)] for table in across.tables)
+    return as_csv((*COLUMNS, "measure", "best_mae_mean", "baseline_mae_mean", "dmil_mae_mean"), rows)
+
+
+def _error_cells(table: Table) -> list[str]:
+    lines = (best(table), table.strongest, table.best_dmil) if table.measure.is_error else (None, None, None)
+    means = [line.result.mean if line and line.result else None for line in lines]
+    return [table.measure.metric, *(number(mean, 6) for mean in means)]
 
 
 def _csv_row(table: Table) -> list[str | int]:
@@ -115,7 +125,9 @@ def _csv_row(table: Table) -> list[str | int]:
 
 
 def _csv_line(line: Line | None) -> Sequence[str]:
-    return (line.method, number(line.test_acc.mean, 6)) if line and line.test_acc else ("", "")
+    if not line or not line.result:
+        return "", ""
+    return line.method, "" if line.measure.is_error else number(line.result.mean, 6)
 
 
 def aggregates_csv(across: Across, found: Aggregates | None) -> str:
@@ -134,7 +146,14 @@ def _aggregate_row(across: Across, row: Aggregated) -> list[str | int]:
 def runs_csv(across: Across) -> str:
     """One row per dataset and method: which runs are there, accuracy and cost; empty over a hole."""
     lines = [(table, line) for table in across.tables for line in table.lines]
-    return as_csv(CELL_COLUMNS, (_cell_row(table, line) for table, line in lines))
+    if not across.regressions:
+        return as_csv(CELL_COLUMNS, (_cell_row(table, line) for table, line in lines))
+    rows = ([*_cell_row(table, line), _mean(line) if line.measure.is_error else ""] for table, line in lines)
+    return as_csv((*CELL_COLUMNS, "test_mae_mean"), rows)
+
+
+def _mean(line: Line) -> str:
+    return number(line.result.mean if line.result else None, 6)
 
 
 def _cell_row(table: Table, line: Line) -> list[str | int]:
@@ -148,7 +167,7 @@ def _cell_row(table: Table, line: Line) -> list[str | int]:
         found.failed,
         found.missing,
         line.status,
-        number(line.test_acc.mean if line.test_acc else None, 6),
+        "" if line.measure.is_error else _mean(line),
         number(line.means.get("train_seconds"), 2),
         number(line.means.get("n_params"), 0),
         *fronts,

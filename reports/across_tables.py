@@ -13,7 +13,7 @@ from reports.line import Line
 from reports.pareto import COSTS, competitors, front
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
-from reports.text import number, percent, signed_limits, signed_percent, spread
+from reports.text import number, percent, signed_limits, spread
 from reports.tuning import settings_cell, tunable, warnings
 
 
@@ -29,6 +29,10 @@ def effort(table: Table) -> str:
 
 def datasets(across: Across) -> dict[str, Any]:
     """One row per dataset."""
+    of_errors = (
+        " Of a regression the mean absolute error stands in place of the accuracy, marked MAE, and the difference is "
+        "by how much that of DMIL is smaller."
+    )
     return {
         "headings": [
             "dataset",
@@ -51,7 +55,7 @@ def datasets(across: Across) -> dict[str, Any]:
         "Acc.: mean test accuracy ± sample standard deviation over seeds. Difference: in percentage points, mean over "
         f"seeds paired by number; from {MIN_SEEDS} pairs on with its 95 % Student-t interval, which covers seeds only: "
         "one over test samples as well is on the page of the dataset. Runs: finished of expected. Settings: tuned with "
-        "so many configurations × seeds.",
+        f"so many configurations × seeds.{of_errors if across.regressions else ''}",
     }
 
 
@@ -60,13 +64,21 @@ def _dataset_row(table: Table) -> list[str]:
     pair = (found.own, found.baseline) if found else (table.best_dmil, table.strongest)
     own, baseline = map(_named, pair)
     difference = found.difference if found else None
-    shown = [signed_percent(difference.mean), signed_limits(difference), str(difference.n)] if difference else [""] * 3
+    measure, shown = table.measure, [""] * 3
+    if difference:
+        shown = [measure.signed(difference.mean), signed_limits(difference, measure), str(difference.n)]
     runs = matrix([table]).total
     return [table.dataset, *_named(best(table)), *baseline, *own, *shown, runs.text, effort(table)]
 
 
 def _named(line: Line | None) -> list[str]:
-    return [line.method, spread(line.test_acc, line)] if line else ["", ""]
+    return [line.method, marked(line)] if line else ["", ""]
+
+
+def marked(line: Line) -> str:
+    """Mean and deviation; of a regression with the word for it, in columns of accuracies."""
+    shown = spread(line.result, line)
+    return f"{line.measure.symbol} {shown}" if line.measure.is_error and shown else shown
 
 
 def aggregates_table(across: Across, found: Aggregates) -> dict[str, Any]:
@@ -126,7 +138,7 @@ def _cost_row(table: Table, line: Line) -> list[str]:
     return [
         table.dataset,
         line.method,
-        spread(line.test_acc, line),
+        marked(line),
         number(seconds, 1),
         f"{parameters:,.0f}" if parameters else "",
         *on,

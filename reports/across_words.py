@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from reports.across import BEST_UNIMODAL, Across, Standing, standing
 from reports.across_aggregate import Aggregates
 from reports.completeness import in_words, matrix
-from reports.line import Line
 from reports.statistics import Summary
 from reports.table import Table
 from reports.text import percent, signed_limits
@@ -24,26 +23,34 @@ def verdict(table: Table) -> str:
         names = " and no ".join(name for name, line in lacking.items() if not line)
         return f"no comparison, for no {names} is complete."
     own, baseline = found.own.method, found.baseline.method
-    accuracies = f"({_accuracy(found.own)} against {_accuracy(found.baseline)} %)"
+    results = f"({_results(found)})"
     if found.difference is None:
-        return f"{own} and {baseline} {accuracies} share no seed, so they are not compared."
+        return f"{own} and {baseline} {results} share no seed, so they are not compared."
     place = f"{own} is {_distance(found, found.difference)} {baseline}"
-    return f"{place} {accuracies}; {_certainty(found, found.difference)}."
+    return f"{place} {results}; {_certainty(found, found.difference)}."
 
 
-def _accuracy(line: Line) -> str:
-    return percent(line.test_acc.mean if line.test_acc else None)
+def _results(found: Standing) -> str:
+    measure = found.own.measure
+    own, baseline = (measure.text(line.result.mean if line.result else None) for line in (found.own, found.baseline))
+    return f"{measure.name} {own} against {baseline}" if measure.is_error else f"{own} against {baseline} %"
 
 
 def _distance(found: Standing, difference: Summary) -> str:
-    return f"{percent(abs(difference.mean))} points {WORDS[found.sign]}" if found.sign else WORDS[0]
+    measure = found.own.measure
+    if not found.sign:
+        return WORDS[0]
+    # The smaller of two errors is below the other and the better one.
+    word = {1: "better than", -1: "worse than"}[found.sign] if measure.is_error else WORDS[found.sign]
+    return f"{measure.text(abs(difference.mean))}{measure.points} {word}"
 
 
 def _certainty(found: Standing, difference: Summary) -> str:
     pairs = f"over {difference.n} paired seed{'' if difference.n == 1 else 's'}"
     if not difference.shown:
         return f"{pairs}, too few for an interval"
-    text = f"difference {pairs}: 95 % interval {signed_limits(difference)} points"
+    measure = found.own.measure
+    text = f"difference {pairs}: 95 % interval {signed_limits(difference, measure)}{measure.points}"
     return text if found.is_told_apart else f"{text}, so that seeds do not tell them apart"
 
 
@@ -103,6 +110,12 @@ def notes(across: Across) -> list[str]:
     found = [in_words(matrix(across.tables))] if across.tables else []
     left = "is left out of all aggregates and counts, for its card carries a warning"
     found += [f"{table.dataset} {left}: {table.card['warning']}" for table in across.void]
+    if across.regressions:
+        names = ", ".join(table.dataset for table in across.regressions)
+        found.append(
+            "Regressions are left out of all aggregates and counts, for errors in units of their own are not averaged "
+            f"with accuracies: {names}."
+        )
     if across.missing:
         found.append(f"Datasets of the suite without runs: {', '.join(across.missing)}.")
     if across.unplanned:

@@ -12,8 +12,9 @@ analysis of variance of units × seeds tells it from what is peculiar to a unit 
 (drawing both at once counts that three times: Owen 2007, "The pigeonhole bootstrap").
 
 Nominal 95 % intervals hold the truth on 93.1-96.5 % of 1,000 simulated leaderboards with 3 to 10 seeds and 500 to 752
-samples, alone or in 31 groups, whether seeds or samples matter more; six groups with five seeds are on the safe side,
-97.5 %. With a = b = 1 it is 83-97 %, with Student's t over seeds alone 78-95 % (``python -m reports.coverage``).
+samples, alone or in 31 groups, whether seeds or samples matter more, of accuracies or of absolute errors; six groups
+with five seeds are on the safe side, 97.5 %. With a = b = 1 it is 83-97 %, with Student's t over seeds alone 78-95 %
+(``python -m reports.coverage``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,18 +60,22 @@ def units_of(groups: Sequence[str], n_samples: int) -> tuple[Units, int | None]:
     return np.arange(n_samples), None
 
 
-def paired_intervals(differences: Sequence[NDArray[np.int8]], units: Units, name: str) -> list[Interval]:
+def paired_intervals(
+    differences: Sequence[NDArray[Any]], units: Units, name: str, *, largest: float = 1.0
+) -> list[Interval]:
     """Interval of every pair of methods.
 
     differences: per pair (N, S), correct answers of one method minus those of the other: -1, 0 or 1, the S seeds both
-    have. units: (N,) from 0 on. name: of the random numbers; pairs with as many seeds share them.
+    have; or what one of them has less of an absolute error. units: (N,) from 0 on. name: of the random numbers; pairs
+    with as many seeds share them. largest: as large as a mean difference can be.
     """
     sizes = np.bincount(units).astype(np.float64)
     sums = [sums_of(one, units) for one in differences]
-    return [interval_of(one, sizes, means) for one, means in zip(sums, drawn_means(sums, sizes, name), strict=True)]
+    pairs = zip(sums, drawn_means(sums, sizes, name), strict=True)
+    return [interval_of(one, sizes, means, largest=largest) for one, means in pairs]
 
 
-def sums_of(differences: NDArray[np.int8], units: Units) -> Sums:
+def sums_of(differences: NDArray[Any], units: Units) -> Sums:
     """(U, S) from (N, S)."""
     return np.stack([np.bincount(units, column).astype(np.float64) for column in differences.T], axis=1)
 
@@ -100,8 +106,11 @@ def _unit_counts(n_units: int, name: str) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=n_rows * n_units).reshape(n_rows, n_units).astype(np.float64)
 
 
-def interval_of(sums: Sums, sizes: Floats, drawn: tuple[Floats, Floats]) -> Interval:
-    """Percentiles of the drawn means, (B,) over units and over seeds, stretched. sums, sizes: as in ``half_widths``."""
+def interval_of(sums: Sums, sizes: Floats, drawn: tuple[Floats, Floats], *, largest: float = 1.0) -> Interval:
+    """Percentiles of the drawn means, (B,) over units and over seeds, stretched, as far as they are possible.
+
+    sums, sizes: as in ``half_widths``; largest: as in ``paired_intervals``.
+    """
     mean = float(sums.sum() / sizes.sum() / sums.shape[1])
     if sums.shape[1] < MIN_SEEDS:
         return Interval(mean, None, None)
@@ -111,7 +120,7 @@ def interval_of(sums: Sums, sizes: Floats, drawn: tuple[Floats, Floats]) -> Inte
         if low < high:
             draws += 2 * half_width / (high - low) * (one - mean)
     low, high = np.quantile(draws, LEVELS).tolist()
-    return Interval(mean, max(low, -1.0), min(high, 1.0))
+    return Interval(mean, max(low, -largest), min(high, largest))
 
 
 def half_widths(sums: Sums, sizes: Floats) -> tuple[float, float]:

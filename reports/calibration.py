@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.samples import Samples
+from reports.samples import Answers
 
 N_BINS = 10
 MIN_SHARE = 0.005
@@ -21,7 +21,7 @@ class Reliability:
     bins: tuple[tuple[float, float, float], ...]
 
 
-def reliability(method: str, runs: Sequence[Samples]) -> Reliability:
+def reliability(method: str, runs: Sequence[Answers]) -> Reliability:
     """Ten bins of equal width over the confidence in the likeliest class, samples of all seeds together.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.

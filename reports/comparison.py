@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +60,16 @@ def _differences(
     if cells:
         some = next(one for by_seed in samples.values() for one in by_seed.values())
         units, n_groups = units_of(some.groups, len(some.ids))
-        intervals = dict(zip(cells, paired_intervals(list(cells.values()), units, name), strict=True))
+        largest = math.inf if next(iter(pairs.values()))[0].measure.is_error else 1.0
+        found_intervals = paired_intervals(list(cells.values()), units, name, largest=largest)
+        intervals = dict(zip(cells, found_intervals, strict=True))
     found = {pair: _difference(*both, intervals.get(pair)) for pair, both in pairs.items() if _shared(*both)}
     return found, n_groups
 
 
 def _difference(one: Line, other: Line, interval: Interval | None) -> Difference:
     seeds = _shared(one, other)
-    mean = statistics.fmean(one.by_seed[seed] - other.by_seed[seed] for seed in seeds)
+    mean = statistics.fmean(one.measure.gain(one.by_seed[seed], other.by_seed[seed]) for seed in seeds)
     low, high = (interval.low, interval.high) if interval else (None, None)
     why_not = "" if low is not None else TOO_FEW if len(seeds) < MIN_SEEDS else NO_PREDICTIONS
     is_partial = set(one.by_seed) != set(other.by_seed)
@@ -76,12 +80,13 @@ def _shared(one: Line, other: Line) -> tuple[int, ...]:
     return tuple(sorted(set(one.by_seed) & set(other.by_seed)))
 
 
-def _cells(one: Line, other: Line, samples: TableSamples) -> NDArray[np.int8] | None:
-    """(N, S): 1 where only the first method is right, -1 where only the other is, over the seeds both have; None where
-    there is none or one of their predictions is missing."""
+def _cells(one: Line, other: Line, samples: TableSamples) -> NDArray[Any] | None:
+    """(N, S), over the seeds both have: 1 where only the first method is right, -1 where only the other is; of a
+    regression, how much smaller the error of the first is. None where there is no such seed or predictions are missing.
+    """
     first, second = samples.get(one.method, {}), samples.get(other.method, {})
     seeds = _shared(one, other)
     if not seeds or any(seed not in first or seed not in second for seed in seeds):
         return None
-    columns = [first[seed].is_right.astype(np.int8) - second[seed].is_right.astype(np.int8) for seed in seeds]
-    return np.stack(columns, axis=1)
+    columns = [first[seed].measured - second[seed].measured for seed in seeds]
+    return one.measure.sign * np.stack(columns, axis=1)

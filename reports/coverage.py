@@ -5,7 +5,8 @@ The truth is known in a model where method m with seed s is right on sample i if
     level_m + easiness_i + suitability_mi + luck_ms + noise_mis > 0,
 
 all of them normal: its expected accuracy over endless samples and seeds is a value of the normal distribution
-function. Samples of one group have a part of easiness and suitability in common.
+function. Samples of one group have a part of easiness and suitability in common. Of a regression the same sum is the
+error of a prediction, and the mean of its absolute value that of a folded normal distribution.
 
 For aggregates over datasets, scores of two methods are normal with known means, the datasets fixed.
 """
@@ -33,7 +34,8 @@ EASINESS, SUITABILITY = 1.5, 1.0
 class Regime:
     """What the leaderboards are like. luck: standard deviation over seeds, on the scale where noise has 1.
 
-    accuracies: true ones of two methods. n_groups: of samples, 0 for samples without groups; shared: part of the
+    accuracies: true ones of two methods; biases: instead, of a regression, what their errors have for a level, in
+    standard deviations of an error. n_groups: of samples, 0 for samples without groups; shared: part of the
     variance of easiness and suitability that samples of one group have in common.
     """
 
@@ -44,10 +46,19 @@ class Regime:
     accuracies: tuple[float, float] = (0.76, 0.78)
     n_groups: int = 0
     shared: float = 0.0
+    biases: tuple[float, float] | None = None
 
     @property
     def truth(self) -> float:
-        return self.accuracies[0] - self.accuracies[1]
+        if self.biases is None:
+            return self.accuracies[0] - self.accuracies[1]
+        one, other = (self.scale * _folded(bias) for bias in self.biases)
+        return other - one
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of all that chance adds to a level."""
+        return math.sqrt(EASINESS**2 + SUITABILITY**2 + self.luck**2 + 1)
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,18 @@ REGIMES = (
     Regime("31 groups", n_groups=31, shared=0.1),
     Regime("31 groups, seeds matter", n_groups=31, shared=0.1, luck=0.2),
     Regime("six groups, seeds matter", n_groups=6, shared=0.1, luck=0.2),
+    Regime("errors", luck=0.2, biases=(0.2, 0.4)),
+    Regime("errors, 31 groups", n_groups=31, shared=0.1, luck=0.2, biases=(0.2, 0.4)),
 )
 # Datasets and seeds.
 AGGREGATES = ((3, 5), (8, 5), (4, 3), (4, 10))
 # Of the scores of a dataset: standard deviation over seeds, and what one of two methods has more of on average.
 SCORE_LUCK, SCORE_GAIN = 0.02, 0.01
+
+
+def _folded(mean: float) -> float:
+    """Expected absolute value of a normal number with this mean and deviation 1."""
+    return math.sqrt(2 / math.pi) * math.exp(-(mean**2) / 2) + mean * math.erf(mean / math.sqrt(2))
 
 
 def coverage(regime: Regime, n_boards: int = N_BOARDS) -> Coverage:
@@ -93,7 +111,7 @@ def _batch(regime: Regime, name: str) -> Iterator[tuple[float, ...]]:
     rng = generator("coverage", name)
     boards, sizes = _boards(regime, rng)
     for sums, drawn in zip(boards, drawn_means(boards, sizes, name), strict=True):
-        reported = interval_of(sums, sizes, drawn)
+        reported = interval_of(sums, sizes, drawn, largest=1.0 if regime.biases is None else math.inf)
         plain = drawn[0] + drawn[1] - reported.mean
         low, high = np.quantile(plain, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         seeds = summarise((sums.sum(axis=0) / sizes.sum()).tolist())
@@ -113,13 +131,15 @@ def _boards(regime: Regime, rng: np.random.Generator) -> tuple[list[NDArray[np.f
     shares = rng.dirichlet(np.full(n_units, 3.0)) if regime.n_groups else np.full(n_units, 1 / n_units)
     sizes = rng.multinomial(regime.n_samples - n_units, shares) + 1
     units = np.repeat(np.arange(n_units), sizes)
-    scale = math.sqrt(EASINESS**2 + SUITABILITY**2 + regime.luck**2 + 1)
-    levels = [scale * float(ndtri(accuracy)) for accuracy in regime.accuracies]
+    standard = regime.biases or [float(ndtri(accuracy)) for accuracy in regime.accuracies]
     boards = []
     for _ in range(BATCH):
         easiness = _by_sample(regime, units, EASINESS, rng)
-        right = [level + _chance(regime, units, easiness, rng) > 0 for level in levels]
-        boards.append(sums_of(right[0].astype(np.int8) - right[1].astype(np.int8), units))
+        one, other = (regime.scale * level + _chance(regime, units, easiness, rng) for level in standard)
+        if regime.biases is None:
+            boards.append(sums_of((one > 0).astype(np.int8) - (other > 0).astype(np.int8), units))
+        else:
+            boards.append(sums_of(np.abs(other) - np.abs(one), units))
     return boards, sizes.astype(np.float64)
 
 

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from reports.figures import Axis, axis_for
-from reports.sweep_figures import round_axis, share_of
+from reports.figures import Axis, axis_for, round_axis
+from reports.measure import ACCURACY, Measure
+from reports.sweep_figures import share_of
 from reports.sweep_plots import across, down
 from reports.text import number, percent
 
 History = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
-ACCURACY, LOSS, TRAIN_LOSS = "valid/acc", "valid/loss", "train/loss"
+LOSS, TRAIN_LOSS = "valid/loss", "train/loss"
 # Lines are whole numbers in a box of so many units: short, and finer than a screen shows.
 BOX = 1000
 
 
-def learning_curves(histories: Mapping[int, History], best: Mapping[int, int]) -> list[dict[str, Any]]:
-    """A panel for validation accuracy, and one for validation and training loss, each as far as it was recorded twice.
+def learning_curves(
+    histories: Mapping[int, History], best: Mapping[int, int], measure: Measure = ACCURACY
+) -> list[dict[str, Any]]:
+    """A panel for the measure on validation data, and one for validation and training loss, each as far as it was
+    recorded twice.
 
     histories: one dict per epoch, by seed. best: the epoch that was kept, by seed.
     """
     starts = _stage_starts(list(histories.values()))
+    title = "Validation MAE" if measure.is_error else "Validation accuracy, %"
+    losses = {TRAIN_LOSS: "train", LOSS: "valid"}
     found = [
-        _panel("Validation accuracy, %", {ACCURACY: "valid"}, histories, best, starts),
-        _panel("Loss", {TRAIN_LOSS: "train", LOSS: "valid"}, histories, best, starts),
+        _panel(title, {measure.valid: "valid"}, histories, best, starts, measure.text),
+        _panel("Loss", losses, histories, best, starts, partial(number, decimals=3)),
     ]
     return [panel for panel in found if panel]
 
@@ -37,17 +44,17 @@ def _panel(
     histories: Mapping[int, History],
     best: Mapping[int, int],
     starts: Mapping[str, float],
+    shown: Callable[[float], str],
 ) -> dict[str, Any] | None:
-    """kinds: class of a line by metric; the kept epochs are marked on those of class valid."""
+    """kinds: class of a line by metric; the kept epochs are marked on those of class valid. shown: a value as text."""
     lines = [(seed, kinds[name], _points(one, name)) for name in kinds for seed, one in histories.items()]
     lines = [line for line in lines if len(line[2]) > 1]
     if not lines:
         return None
-    is_share = list(kinds) == [ACCURACY]
+    is_share = list(kinds) == [ACCURACY.valid]
     values = [value for _, _, points in lines for _, value in points]
     y_axis = axis_for(values) if is_share else round_axis(min(values), max(values))
     first, last = (choose(x for _, _, points in lines for x, _ in points) for choose in (min, max))
-    shown = percent if is_share else lambda value: number(value, 3)
 
     def place(x: float) -> float:
         return (x - first) / (last - first)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from reports.figures import Axis
+from reports.figures import Axis, round_axis
 from reports.line import Difference, Line
-from reports.sweep_figures import round_axis
+from reports.measure import Measure, signed
 from reports.table import Table
-from reports.text import signed, signed_limits, signed_percent
+from reports.text import signed_limits
 
 
 def gains(table: Table) -> dict[str, Any] | None:
@@ -21,13 +22,16 @@ def gains(table: Table) -> dict[str, Any] | None:
         return None
     near = [gain for line, gain in shown if not line.is_unimodal] or [gain for _, gain in shown]
     ends = [end for gain in near for end in (gain.shown or (gain.mean, gain.mean))]
-    axis = round_axis(100 * min(0.0, *ends), 100 * max(0.0, *ends))
+    measure = table.measure
+    axis = round_axis(measure.scale * min(0.0, *ends), measure.scale * max(0.0, *ends))
     return {
         "baseline": shown[0][1].other,
         "zero": axis.place(0),
         "ticks": [(axis.place(tick), signed(tick, _decimals(axis))) for tick in axis.ticks],
         "rows": [_row(line, gain, axis) for line, gain in shown],
-        "description": "; ".join(f"{line.method}: {_in_points(gain)} points, {verdict(gain)}" for line, gain in shown),
+        "description": "; ".join(
+            f"{line.method}: {_in_points(gain, measure)}{measure.points}, {verdict(gain)}" for line, gain in shown
+        ),
     }
 
 
@@ -40,7 +44,8 @@ def verdict(gain: Difference, other: str = "") -> str:
 
 
 def _row(line: Line, gain: Difference, axis: Axis) -> dict[str, Any]:
-    low, high = (100 * end for end in gain.shown or (gain.mean, gain.mean))
+    measure = line.measure
+    low, high = (measure.scale * end for end in gain.shown or (gain.mean, gain.mean))
     is_off = high < axis.low
     ends = [axis.place(max(low, axis.low)), axis.place(high)] if gain.shown and not is_off else None
     return {
@@ -48,15 +53,15 @@ def _row(line: Line, gain: Difference, axis: Axis) -> dict[str, Any]:
         "kind": "dmil" if line.is_dmil else "conventional",
         "note": verdict(gain),
         "is_off": is_off,
-        "text": _in_points(gain),
+        "text": _in_points(gain, measure),
         "interval": ends,
-        "mean": None if 100 * gain.mean < axis.low else axis.place(100 * gain.mean),
+        "mean": None if measure.scale * gain.mean < axis.low else axis.place(measure.scale * gain.mean),
     }
 
 
-def _in_points(gain: Difference) -> str:
-    return f"{signed_percent(gain.mean)} ({signed_limits(gain)})"
+def _in_points(gain: Difference, measure: Measure) -> str:
+    return f"{measure.signed(gain.mean)} ({signed_limits(gain, measure)})"
 
 
 def _decimals(axis: Axis) -> int:
-    return 0 if axis.step >= 1 else 1 if axis.step >= 0.1 else 2
+    return max(0, math.ceil(-math.log10(axis.step) - 1e-9))

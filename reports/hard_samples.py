@@ -14,7 +14,7 @@ from benchmarks.record import SAMPLES, Row
 from benchmarks.tracking import MissingFileError, Tracking
 from reports.interactions import Mask, complete
 from reports.line import Line
-from reports.samples import Floats, Samples, TableSamples
+from reports.samples import Answers, Floats, TableAnswers
 
 # A row is right, or wrong, on a sample where it is so with at least this share of its seeds: numerator, denominator.
 MOST = (4, 5)
@@ -101,7 +101,7 @@ class _Votes:
     """One row on N samples. runs: by seed; right, wrong: (N,), whether most seeds are."""
 
     method: str
-    runs: tuple[Samples, ...]
+    runs: tuple[Answers, ...]
     n_right: NDArray[np.int64]
     right: Mask
     wrong: Mask
@@ -127,7 +127,7 @@ def descriptions(tracking: Tracking, row: Row) -> Descriptions:
 
 def hard_samples(
     lines: Sequence[Line],
-    samples: TableSamples,
+    samples: TableAnswers,
     unimodal: Sequence[str],
     shown: Mapping[str, Line | None],
     described: Descriptions,
@@ -160,7 +160,7 @@ def hard_samples(
 
 def _weakness(lines: Sequence[Line], method: str) -> tuple[float, str]:
     """Sorts rows from the strongest on validation to the weakest."""
-    found = next((line.means.get("valid/acc") for line in lines if line.method == method), None)
+    found = next((line.valid for line in lines if line.method == method), None)
     return -(found or 0.0), method
 
 
@@ -181,7 +181,7 @@ def _case(
     return Case(line, role, *(tuple(_sample(i, own, alone, described) for i in part) for part in (won, lost)))
 
 
-def _votes(method: str, by_seed: Mapping[int, Samples]) -> _Votes:
+def _votes(method: str, by_seed: Mapping[int, Answers]) -> _Votes:
     runs = tuple(by_seed.values())
     n_right: NDArray[np.int64] = np.stack([one.is_right for one in runs]).sum(axis=0, dtype=np.int64)
     most, of = MOST

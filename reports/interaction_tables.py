@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from reports.interactions import ALL, Analysis, Interactions, Part
 from reports.line import THEOREM, Line
-from reports.text import as_csv, grid, limits, number, percent, shown_status, signed, spread
+from reports.measure import signed
+from reports.text import as_csv, four, grid, limits, number, percent, shown_status, spread
 
 if TYPE_CHECKING:
     from reports.table import Table
@@ -26,17 +27,19 @@ def to_csv(table: Table) -> str:
     head += ["attribution_mean", "attribution_ci_low", "attribution_ci_high"]
     head += ["bayes_accuracy", "bayes_attribution", "gate_entropy_bits", "lsmi_agreement_mean", "status"]
     rows: list[list[Any]] = []
+    head += ["mae_mean", "mae_std"] if table.measure.is_error else []
     for one in found.methods:
         for name, size in found.sizes.items():
             identity = [table.dataset, one.line.method, name, size, one.line.n_seeds, one.line.n_failed]
             values = [number(value, 6) for value in _values(table, one, name, components)]
-            rows.append([*identity, *values, one.line.status])
+            result = four(one.parts.get(name, EMPTY).result)[:2] if table.measure.is_error else ()
+            rows.append([*identity, *values, one.line.status, *(number(value, 6) for value in result)])
     return as_csv(head, rows)
 
 
 def _values(table: Table, one: Analysis, name: str, components: list[str]) -> list[float | None]:
     part = one.parts.get(name, EMPTY)
-    accuracy, attribution = part.accuracy, part.attribution
+    accuracy, attribution = None if table.measure.is_error else part.result, part.attribution
     is_all = name == ALL
     return [
         *((accuracy.mean, accuracy.std) if accuracy else (None, None)),
@@ -70,8 +73,8 @@ def to_markdown(table: Table) -> list[str]:
 
 
 def accuracy_table(table: Table) -> dict[str, Any]:
-    """Accuracy by true composition and attribution, one row per method, the Bayes limit first."""
-    found = table.interactions
+    """The measure by true composition and attribution, one row per method, the Bayes limit first."""
+    found, measure = table.interactions, table.measure
     assert found
     attribution: float | None = table.card.get("bayes_attribution")
     limits_known = [limit_of(table, name) for name in found.truths]
@@ -79,24 +82,24 @@ def accuracy_table(table: Table) -> dict[str, Any]:
     if any(value is not None for value in (*limits_known, attribution)):
         rows.append(["Bayes limit", *map(percent, limits_known), percent(attribution), "", "limit"])
     for one in found.methods:
-        accuracies = [spread(one.parts.get(name, EMPTY).accuracy, one.line) for name in found.truths]
+        results = [spread(one.parts.get(name, EMPTY).result, one.line) for name in found.truths]
         share = one.attribution
         interval = limits(share) if share else ""
-        rows.append([one.line.method, *accuracies, percent(share.mean) if share else "", interval, _status(one)])
+        rows.append([one.line.method, *results, percent(share.mean) if share else "", interval, _status(one)])
     sizes = ", ".join(f"{name} {found.sizes[name]:,}" for name in found.truths)
     chance = max(found.sizes[name] for name in found.truths) / found.sizes[ALL]
     return {
         "headings": [
             "method",
-            *(f"acc. {name} %" for name in found.truths),
+            *(f"{measure.name} {name}" if measure.is_error else f"acc. {name} %" for name in found.truths),
             "attribution %",
             "95 % interval",
             "status",
         ],
         "rows": rows,
-        "caption": f"Test accuracy within each true composition (samples: {sizes}), mean ± sample standard deviation "
-        "over seeds. Attribution: share of samples whose largest gate belongs to their true composition; naming the "
-        f"most frequent composition every time has {percent(chance)} %.",
+        "caption": f"Test {measure.name} within each true composition (samples: {sizes}), mean ± sample standard "
+        "deviation over seeds. Attribution: share of samples whose largest gate belongs to their true composition; "
+        f"naming the most frequent composition every time has {percent(chance)} %.",
     }
 
 
@@ -166,6 +169,6 @@ def undefined(found: Interactions) -> list[str]:
 
 
 def _status(one: Analysis) -> str:
-    if one.line.test_acc and not one.parts:
+    if one.line.result and not one.parts:
         return "predictions missing"
     return shown_status(one.line)

@@ -9,30 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reports.line import ESTIMATOR, Line
-from reports.samples import Floats, Samples, TableSamples
+from reports.samples import Answers, Floats, Samples, TableSamples
 from reports.statistics import Summary, entropy, mean_or_none, rank_correlation, summarise, synergy_indicator
 from reports.ternary import Counts
 from reports.ternary import counts as ternary_counts
 
 ALL = "all"
+S = TypeVar("S", bound=Samples)
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One method on the samples of one composition, over seeds. gate: component -> mean weight.
+    """One method on the samples of one composition, over seeds. result: mean of the table's measure; gate: component ->
+    mean weight.
 
     attribution: share of these samples whose largest gate is that of their true composition. None, or empty, where
     it is not defined or a seed is missing.
     """
 
-    accuracy: Summary | None = None
+    result: Summary | None = None
     synergy: float | None = None
     gate: dict[str, float] = field(default_factory=dict)
     attribution: Summary | None = None
@@ -141,18 +143,18 @@ def synergy(
     shares = []
     for seed in seeds:
         found = [samples.get(name, {}).get(seed) for name in (method, *unimodal)]
-        right = [one.is_right if mask is None else one.is_right[mask] for one in found if one]
+        right = [one.is_right if mask is None else one.is_right[mask] for one in found if isinstance(one, Answers)]
         if not unimodal or len(right) < len(found):
             return None
         shares.append(synergy_indicator(right[0], right[1:]))
     return summarise(shares).mean if shares else None
 
 
-def complete(lines: Sequence[Line], samples: TableSamples, method: str) -> dict[int, Samples]:
+def complete(lines: Sequence[Line], samples: Mapping[str, Mapping[int, S]], method: str) -> Mapping[int, S]:
     """Samples by seed of a method that lacks none, else empty."""
     line = next((line for line in lines if line.method == method), None)
     by_seed = samples.get(method, {})
-    is_complete = line and line.test_acc and line.row and all(run.seed in by_seed for run in line.row.runs)
+    is_complete = line and line.result and line.row and all(run.seed in by_seed for run in line.row.runs)
     return by_seed if is_complete else {}
 
 
@@ -179,7 +181,7 @@ def _analysis(
         wanted = np.asarray([components.index(owners[name]) for name in runs[0].truth])
     parts = {
         name: Part(
-            summarise([float(one.is_right[mask].mean()) for one in runs]),
+            summarise([float(one.measured[mask].mean()) for one in runs]),
             synergy(line.method, others, samples, list(by_seed), mask),
             _means(components, [gate[mask] for gate in gates]),
             None if wanted is None else summarise([_hits(gate[mask], wanted[mask]) for gate in gates]),

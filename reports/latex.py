@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.hard_sample_tables import counts_table
 from reports.interaction_tables import accuracy_table, gate_table, information_table, theorem_table
-from reports.leaderboard import ACCURACY, TEXTS, caption, headings, row
+from reports.leaderboard import RESULT, TEXTS, caption, headings, row
 from reports.overview import Overview
 from reports.overview import captions as overview_captions
 from reports.overview import holes as overview_holes
@@ -113,7 +113,7 @@ def leaderboard(table: Table) -> str:
             *([f"Holes: {'; '.join(holes)}."] if holes else []),
         ]
     )
-    bold = {(i, ACCURACY) for i, line in enumerate(table.lines) if line.is_tied}
+    bold = {(i, RESULT) for i, line in enumerate(table.lines) if line.is_tied}
     rows = [row(line, table) for line in table.lines]
     return HEADER + booktabs(headings(table), rows, text, f"leaderboard-{table.dataset}", bold=bold, texts=TEXTS)
 

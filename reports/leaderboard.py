@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from reports import error_columns
 from reports.bootstrap import N_RESAMPLES
 from reports.hard_sample_tables import to_markdown as hard_samples_markdown
 from reports.interaction_tables import to_markdown as interactions_markdown
 from reports.line import SOURCE, Line
+from reports.measure import ACCURACY, Measure
 from reports.sanity_tables import to_markdown as sanity_markdown
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
@@ -22,7 +24,6 @@ from reports.text import (
     percent,
     shown_status,
     signed_limits,
-    signed_percent,
     spread,
     terminal,
     three,
@@ -54,32 +55,32 @@ COLUMNS = (
     "test_ece_mean",
     "peak_memory_mb",
 )
-GAIN = "gain"
-HEADINGS = (
-    "#",
-    "method",
-    "test acc. %",
-    "95 % interval",
-    GAIN,
-    "macro-F1",
-    "synergy %",
-    "valid acc. %",
-    "seeds",
-    "settings",
-    "status",
-)
+CLASS_SCORES = ("macro-F1", "synergy %")
 TEXTS = ("method", "settings", "status")
-ACCURACY = 2
+RESULT = 2
 SOURCE_HEADING = "source valid acc. %"
 
 
+def _headings(measure: Measure, scores: tuple[str, ...]) -> tuple[str, ...]:
+    first = ("#", "method", f"test {measure.symbol}", "95 % interval", "gain")
+    return (*first, *scores, f"valid {measure.symbol}", "seeds", "settings", "status")
+
+
+HEADINGS = _headings(ACCURACY, CLASS_SCORES)
+
+
 def to_csv(table: Table) -> str:
-    """Accuracies as fractions with six decimals; empty where a value is not known or would average over a hole."""
-    return as_csv(COLUMNS, (_csv_row(table.dataset, line) for line in table.lines))
+    """Accuracies as fractions, errors in units of the target, with six decimals; empty where a value is not known or
+    would average over a hole. A regression has further columns."""
+    if not table.measure.is_error:
+        return as_csv(COLUMNS, (_csv_row(table.dataset, line) for line in table.lines))
+    rows = ([*_csv_row(table.dataset, line), *error_columns.csv_cells(line)] for line in table.lines)
+    return as_csv((*COLUMNS, *error_columns.COLUMNS), rows)
 
 
 def _csv_row(dataset: str, line: Line) -> list[str | int]:
-    shares = (*four(line.test_acc), line.means.get("test/macro_f1"), line.means.get("valid/acc"), line.synergy)
+    result = None if line.measure.is_error else line.result
+    shares = (*four(result), line.means.get("test/macro_f1"), line.means.get(ACCURACY.valid), line.synergy)
     return [
         dataset,
         line.method,
@@ -112,31 +113,37 @@ def to_markdown(table: Table) -> str:
 
 
 def headings(table: Table) -> tuple[str, ...]:
-    """Of the short table, with the column that only a transfer has."""
+    """Of the short table, with the columns that only a transfer or a regression has."""
+    if table.measure.is_error:
+        return _headings(table.measure, error_columns.headings(has_sentiment=table.has_sentiment))
     return (*HEADINGS, SOURCE_HEADING) if table.has_source else HEADINGS
 
 
 def row(line: Line, table: Table) -> tuple[str, ...]:
     """One line of the short table, in the order of ``headings``."""
-    return (*cells(line), percent(line.means.get(SOURCE))) if table.has_source else cells(line)
+    shown = cells(line, has_sentiment=table.has_sentiment)
+    return (*shown, percent(line.means.get(SOURCE))) if table.has_source else shown
 
 
 def _in_bold(line: Line, row: tuple[str, ...]) -> tuple[str, ...]:
-    """The accuracy of the best row and of those tied with it in bold."""
-    return tuple(f"**{cell}**" if line.is_tied and i == ACCURACY else cell for i, cell in enumerate(row))
+    """The result of the best row and of those tied with it in bold."""
+    return tuple(f"**{cell}**" if line.is_tied and i == RESULT else cell for i, cell in enumerate(row))
 
 
-def cells(line: Line, *, is_brief: bool = False) -> tuple[str, ...]:
-    """One line of the short table, in the order of ``HEADINGS``; brief: the gain without its interval."""
+def cells(line: Line, *, is_brief: bool = False, has_sentiment: bool = False) -> tuple[str, ...]:
+    """One line of the short table, of a classification in the order of ``HEADINGS``; brief: the gain without its
+    interval."""
+    scores: tuple[str, ...] = (number(line.means.get("test/macro_f1"), 3), percent(line.synergy))
+    if line.measure.is_error:
+        scores = error_columns.cells(line, has_sentiment=has_sentiment)
     return (
         line.place,
         line.method,
-        spread(line.test_acc, line),
+        spread(line.result, line),
         interval(line),
         gain(line, is_brief=is_brief),
-        number(line.means.get("test/macro_f1"), 3),
-        percent(line.synergy),
-        percent(line.means.get("valid/acc")),
+        *scores,
+        line.measure.text(line.valid),
         seeds(line),
         settings_cell(line),
         shown_status(line),
@@ -150,19 +157,22 @@ def tuning_notes(table: Table) -> list[str]:
 
 def caption(table: Table) -> str:
     """What the numbers are, and over what they vary."""
+    measure = table.measure
     size = f" ({table.n_test:,} samples)" if table.n_test else ""
     sentences = [transfer_caption(table.transfer)] if table.transfer else []
     sentences += [
-        f"Test accuracy{size}: mean and sample standard deviation over seeds, and from {MIN_SEEDS} seeds on the 95 % "
-        "Student-t interval of the mean. A seed re-randomises initialisation, batch order and noise; the split is "
+        f"Test {measure.name}{size}: mean and sample standard deviation over seeds, and from {MIN_SEEDS} seeds on the "
+        "95 % Student-t interval of the mean. A seed re-randomises initialisation, batch order and noise; the split is "
         "fixed, so the interval says nothing about other test samples. Selection used validation data only. Rows with "
         "a failed or missing seed are not averaged and not ranked."
     ]
+    sentences += error_columns.caption(has_sentiment=table.has_sentiment) if measure.is_error else []
     sentences += comparison_caption(table)
     if any(line.is_floor for line in table.lines):
+        answer = "median" if measure.is_error else "label frequencies (most frequent class)"
         sentences.append(
-            "constant answers with the label frequencies (most frequent class) of the very split it is judged on: a "
-            "floor, not a method, and not ranked."
+            f"constant answers with the {answer} of the very split it is judged on: a floor, not a method, and not "
+            "ranked."
         )
     if any(line.is_control for line in table.lines):
         sentences.append(
@@ -187,10 +197,11 @@ def comparison_caption(table: Table) -> list[str]:
     """What gains and ties are, and what was drawn for their intervals; nothing where rows cannot be compared."""
     found = []
     if any(line.gain for line in table.lines):
-        found.append(
+        text = (
             "Gain: test accuracy minus that of the strongest conventional baseline by mean validation accuracy, in "
             "percentage points."
         )
+        found.append(error_columns.gain_caption(table.measure) if table.measure.is_error else text)
     is_drawn = any(one and one.shown for line in table.lines for one in (line.gain, line.to_best))
     if is_drawn:
         units = f"{table.n_test:,} test samples" if table.n_test else "test samples"
@@ -227,8 +238,8 @@ def seeds(line: Line) -> str:
 
 
 def interval(line: Line) -> str:
-    if line.interval and line.test_acc:
-        return limits(line.test_acc)
+    if line.interval and line.result:
+        return limits(line.result, line.measure)
     return "too few seeds" if line.rank else ""
 
 
@@ -238,9 +249,9 @@ def gain(line: Line, *, is_brief: bool = False) -> str:
         return "base" if is_brief else "baseline"
     if line.gain is None:
         return ""
-    mean = signed_percent(line.gain.mean)
+    mean = line.measure.signed(line.gain.mean)
     star = " *" if line.gain.is_partial else ""
-    limits = f" ({signed_limits(line.gain)})"
+    limits = f" ({signed_limits(line.gain, line.measure)})"
     return f"{mean}{'' if is_brief else limits}{star}"
 
 
@@ -252,15 +263,17 @@ def print_table(table: Table) -> None:
     console = terminal()
     title = f"{table.dataset} (suite {table.suite})\n{sentence(table)}".rstrip()
     grid = Grid(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
-    for heading in HEADINGS:
+    for heading in headings(table) if table.measure.is_error else HEADINGS:
         # Two lines for a heading that is wider than its numbers: all columns then fit into 120 characters.
         shown = re.sub(r" (?!%)|(?<=macro-)", "\n", heading, count=1)
         grid.add_column(shown, justify="left" if heading in TEXTS else "right", no_wrap=heading == "method")
     for line in table.lines:
-        grid.add_row(*cells(line, is_brief=True), style="bold" if line.is_dmil else "")
+        texts = cells(line, is_brief=True, has_sentiment=table.has_sentiment)
+        grid.add_row(*texts, style="bold" if line.is_dmil else "")
     console.print(grid)
     if table.strongest:
-        marks = "gain: points over the strongest baseline (base). ≈: not told apart from rank 1."
+        over = "MAE below that of" if table.measure.is_error else "points over"
+        marks = f"gain: {over} the strongest baseline (base). ≈: not told apart from rank 1."
         console.print(marks + (" *: over other seeds." if len(table.seed_sets) > 1 else ""), markup=False)
     for line in table.lines:
         for reason in line.reasons:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from benchmarks.record import Row, SeedRun
+from reports.measure import ACC2, ACC2_NON0, ACC7, ACCURACY, CORRELATION, ERROR, F1, F1_NON0, Measure
 from reports.statistics import Summary, mean_or_none, summarise
 
 FLOOR = "constant"
@@ -29,8 +30,9 @@ AVERAGED = (
     "test/macro_f1",
     "test/nll",
     "test/ece",
-    "valid/acc",
+    *(ACCURACY.valid, ERROR.valid),
     "valid/macro_f1",
+    *(CORRELATION, ACC2, ACC2_NON0, F1, F1_NON0, ACC7),
     "n_params",
     "train_seconds",
     "peak_memory_mb",
@@ -41,7 +43,8 @@ AVERAGED = (
 
 @dataclass(frozen=True)
 class Difference:
-    """Test accuracy of a line minus that of another, over the seeds both have.
+    """Test accuracy of a line minus that of another, or of a regression the other's error minus its own, over the seeds
+    both have: above 0 where the line is better.
 
     other: the other's method. low, high: 95 % interval over test samples and seeds (``reports.bootstrap``), None
     where ``why_not`` says why. seeds: those that count. is_partial: one of the two has seeds that the other lacks.
@@ -70,21 +73,22 @@ class Difference:
 class Line:
     """One line. status: complete, incomplete (a seed has no run yet), failed (a seed failed) or limit.
 
-    test_acc, means and synergy are None, or empty, unless every seed is there: nothing is averaged over a hole.
-    reasons: why a line is not complete, one text per seed. rank counts complete lines from 1, floor, control
-    and estimator left out.
+    measure: what result is, the mean over seeds on the test set. result, means and synergy are None, or empty, unless
+    every seed is there: nothing is averaged over a hole. reasons: why a line is not complete, one text per seed. rank
+    counts complete lines from 1, floor, control and estimator left out.
 
     Of complete lines: gain over the strongest conventional baseline, None for that baseline itself (is_strongest) and
     where the two share no seed. Of ranked lines: to_best, the difference to the line of rank 1, None for that line
     itself; is_tied, whether that difference is level, True for the line of rank 1, None where it cannot be told;
-    has_other_seeds, whether its mean is over other seeds than that of rank 1.
+    has_other_seeds, whether its mean is over other seeds than that of rank 1. sample_std: of a regression the standard
+    deviation of the error over test samples, mean over seeds, None where predictions are missing.
     """
 
     method: str
     status: str
     n_seeds: int
     n_failed: int
-    test_acc: Summary | None
+    result: Summary | None
     means: dict[str, float | None] = field(default_factory=dict)
     synergy: float | None = None
     reasons: tuple[str, ...] = ()
@@ -95,6 +99,8 @@ class Line:
     is_strongest: bool = False
     is_tied: bool | None = None
     has_other_seeds: bool = False
+    measure: Measure = ACCURACY
+    sample_std: float | None = None
 
     @property
     def place(self) -> str:
@@ -136,15 +142,26 @@ class Line:
         return not (self.is_floor or self.is_estimator or self.is_control)
 
     @property
+    def valid(self) -> float | None:
+        """Mean of the measure on validation data."""
+        return self.means.get(self.measure.valid)
+
+    @property
+    def valid_score(self) -> float | None:
+        """The same, so that higher is better."""
+        return None if self.valid is None else self.measure.sign * self.valid
+
+    @property
     def gap(self) -> float | None:
-        """Validation minus test accuracy."""
-        valid = self.means.get("valid/acc")
-        return None if valid is None or self.test_acc is None or self.is_floor else valid - self.test_acc.mean
+        """Validation minus test accuracy; of a regression test minus validation error."""
+        if self.valid is None or self.result is None or self.is_floor:
+            return None
+        return self.measure.gain(self.valid, self.result.mean)
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """The interval where there are seeds enough to show one."""
-        return self.test_acc.shown if self.test_acc else None
+        return self.result.shown if self.result else None
 
     @property
     def overrides(self) -> list[str]:
@@ -154,42 +171,58 @@ class Line:
 
     @property
     def by_seed(self) -> dict[int, float]:
-        """Test accuracy of each seed that has one, by seed, whatever the status of the line."""
-        return {run.seed: run.metrics["test/acc"] for run in self.row.runs if not problem_of(run)} if self.row else {}
+        """The measure on the test set of each seed that has one, by seed, whatever the status of the line."""
+        runs = [run for run in self.row.runs if not problem_of(run, self.measure)] if self.row else []
+        return {run.seed: run.metrics[self.measure.test] for run in runs}
 
     @property
-    def seed_accuracies(self) -> list[float]:
-        return list(self.by_seed.values())
+    def seed_scores(self) -> list[float]:
+        """The same, so that higher is better."""
+        return [self.measure.sign * value for value in self.by_seed.values()]
+
+    @property
+    def score(self) -> float:
+        """Mean over seeds, so that higher is better. The line must be complete."""
+        assert self.result
+        return self.measure.sign * self.result.mean
+
+    @property
+    def score_interval(self) -> tuple[float, float] | None:
+        """The interval of that mean, where there are seeds enough to show one."""
+        if not self.interval:
+            return None
+        low, high = self.interval
+        return (-high, -low) if self.measure.is_error else (low, high)
 
 
-def problem_of(run: SeedRun) -> str | None:
+def problem_of(run: SeedRun, measure: Measure) -> str | None:
     """Why a seed does not count, None where it does."""
     if run.status == "missing":
         return f"seed {run.seed}: no run yet"
     if run.status == "failed":
         return f"seed {run.seed}: {run.error or 'failed without a reason'}"
-    accuracy = run.metrics.get("test/acc", math.nan)
-    return None if math.isfinite(accuracy) else f"seed {run.seed}: test/acc is not finite ({accuracy})"
+    value = run.metrics.get(measure.test, math.nan)
+    return None if math.isfinite(value) else f"seed {run.seed}: {measure.test} is not finite ({value})"
 
 
-def line_of(row: Row) -> Line:
+def line_of(row: Row, measure: Measure = ACCURACY) -> Line:
     """The line of one method; nothing but its status and reasons where a seed is missing or failed."""
-    reasons = tuple(problem for run in row.runs if (problem := problem_of(run)))
+    reasons = tuple(problem for run in row.runs if (problem := problem_of(run, measure)))
     n_missing = sum(run.status == "missing" for run in row.runs)
     n_failed = len(reasons) - n_missing
     n_seeds = len(row.runs) - len(reasons)
     if reasons:
         status = "failed" if n_failed else "incomplete"
-        return Line(row.method, status, n_seeds, n_failed, None, reasons=reasons, row=row)
+        return Line(row.method, status, n_seeds, n_failed, None, reasons=reasons, row=row, measure=measure)
     means = {name: mean_or_none([run.metrics.get(name) for run in row.runs]) for name in AVERAGED}
-    accuracies = summarise([run.metrics["test/acc"] for run in row.runs])
+    result = summarise([run.metrics[measure.test] for run in row.runs])
     if row.method == FLOOR:
-        accuracies = replace(accuracies, low=None, high=None)
-    return Line(row.method, COMPLETE, n_seeds, 0, accuracies, means=means, row=row)
+        result = replace(result, low=None, high=None)
+    return Line(row.method, COMPLETE, n_seeds, 0, result, means=means, row=row, measure=measure)
 
 
 def paired(one: Line, other: Line) -> Summary | None:
-    """Test accuracy of one line minus another's over the seeds both have; None where they share none."""
+    """By how much one line is better than another over the seeds both have; None where they share none."""
     others = other.by_seed
-    differences = [accuracy - others[seed] for seed, accuracy in one.by_seed.items() if seed in others]
+    differences = [one.measure.gain(value, others[seed]) for seed, value in one.by_seed.items() if seed in others]
     return summarise(differences) if differences else None

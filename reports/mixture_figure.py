@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,9 @@ N_COLOURS, N_SHAPES = 7, 6
 
 
 def mixtures(overview: Overview) -> dict[str, Any] | None:
-    """The figure; None where no multimodal method is complete anywhere. Floor and unimodal rows are left out."""
+    """The figure; None where no multimodal method is complete anywhere. Floor, unimodal rows and regressions are left
+    out."""
+    overview = replace(overview, tables=tuple(table for table in overview.tables if not table.measure.is_error))
     methods = [name for name in overview.methods if _points(overview, name)]
     if not methods:
         return None
@@ -61,12 +64,12 @@ def tell_apart(series: Sequence[dict[str, Any]]) -> None:
 def _points(overview: Overview, method: str) -> list[tuple[int, Line]]:
     """Place of the dataset and line, where the method is complete and belongs in the figure."""
     found = [(i, table.line(method)) for i, table in enumerate(overview.tables)]
-    return [(i, line) for i, line in found if line and line.rank and line.test_acc and not line.is_unimodal]
+    return [(i, line) for i, line in found if line and line.rank and line.result and not line.is_unimodal]
 
 
 def _values(overview: Overview, methods: Sequence[str]) -> list[float]:
     lines = [line for name in methods for _, line in _points(overview, name)]
-    means = [line.test_acc.mean for line in lines if line.test_acc]
+    means = [line.result.mean for line in lines if line.result]
     ends = [end for line in lines for end in line.interval or ()]
     return [*means, *ends, *(table.limit for table in overview.tables if table.limit is not None)]
 
@@ -86,16 +89,16 @@ def _series(overview: Overview, method: str, axis: Axis, centres: Sequence[float
     places = _points(overview, method)
     points = []
     for i, line in places:
-        assert line.test_acc
-        low, high = line.interval or (line.test_acc.mean, line.test_acc.mean)
+        assert line.result
+        low, high = line.interval or (line.result.mean, line.result.mean)
         points.append(
             {
                 "x": round(centres[i] + shift, 3),
-                "y": _y(axis, line.test_acc.mean),
+                "y": _y(axis, line.result.mean),
                 "low": _y(axis, low),
                 "high": _y(axis, high),
-                "title": f"{method} on {overview.tables[i].dataset}: {percent(line.test_acc.mean)} % "
-                f"({limits(line.test_acc)})",
+                "title": f"{method} on {overview.tables[i].dataset}: {percent(line.result.mean)} % "
+                f"({limits(line.result)})",
             }
         )
     # A hole interrupts the line: only neighbouring datasets are joined.
@@ -135,6 +138,6 @@ def _in_words(overview: Overview, methods: Sequence[str]) -> str:
     limit = ", ".join(f"{table.dataset} {percent(table.limit)}" for table in overview.tables if table.limit is not None)
     texts = [f"Bayes limit: {limit}"] if limit else []
     for name in methods:
-        found = [(overview.tables[i].dataset, line.test_acc) for i, line in _points(overview, name)]
+        found = [(overview.tables[i].dataset, line.result) for i, line in _points(overview, name)]
         texts.append(f"{name}: " + ", ".join(f"{dataset} {percent(acc.mean)}" for dataset, acc in found if acc))
     return "; ".join(texts)

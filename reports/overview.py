@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports import error_columns
 from reports.leaderboard import transfer_caption
 from reports.line import CONTROL, CONVENTIONAL, ESTIMATOR, FLOOR, Difference, Line
+from reports.measure import ACCURACY, Measure
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
 from reports.text import as_csv, four, grid, number, percent, signed_limits, signed_percent, spread, three
@@ -16,6 +18,10 @@ from reports.tuning import has_tuning, sentence, warnings
 OWN = "dmil_pid"
 NOT_PLANNED, NO_RUNS = "–", "no runs"
 NOTES = {FLOOR: " (floor)", CONTROL: " (control)", ESTIMATOR: " (estimator)"}
+OF_ERRORS = (
+    "Of a regression the mean absolute error stands in place of the accuracy, marked MAE; a difference above 0 still "
+    "says that the first of two is better."
+)
 COLUMNS = (
     "suite",
     "dataset",
@@ -53,6 +59,11 @@ class Overview:
         return sorted(lines, key=lambda name: _kind(lines[name]))
 
     @property
+    def has_errors(self) -> bool:
+        """Whether one of its datasets is a regression."""
+        return any(table.measure.is_error for table in self.tables)
+
+    @property
     def has_limits(self) -> bool:
         return any(table.limit is not None for table in self.tables)
 
@@ -67,7 +78,7 @@ def own_line(table: Table, *, has_own: bool) -> Line | None:
     if not has_own:
         return table.best_dmil
     line = table.line(OWN)
-    return line if line and line.test_acc else None
+    return line if line and line.result else None
 
 
 def short_names(datasets: Sequence[str]) -> list[str]:
@@ -80,18 +91,26 @@ def short_names(datasets: Sequence[str]) -> list[str]:
 
 
 def to_csv(overview: Overview) -> str:
-    """One row per dataset and method; accuracies and differences as fractions, empty over a hole."""
+    """One row per dataset and method; accuracies and differences as fractions, empty over a hole. Where there are
+    regressions, their errors have columns of their own."""
     lines = [(table, line) for table in overview.tables for line in table.lines if line.row]
-    return as_csv(COLUMNS, (_csv_row(overview.suite, table, line) for table, line in lines))
+    if not overview.has_errors:
+        return as_csv(COLUMNS, (_csv_row(overview.suite, table, line) for table, line in lines))
+    rows = ([*_csv_row(overview.suite, table, line), *_error_cells(line)] for table, line in lines)
+    return as_csv((*COLUMNS, *error_columns.COLUMNS), rows)
+
+
+def _error_cells(line: Line) -> list[str]:
+    return error_columns.csv_cells(line) if line.measure.is_error else [""] * len(error_columns.COLUMNS)
 
 
 def _csv_row(suite: str, table: Table, line: Line) -> list[str | int]:
     strongest = table.strongest
-    is_compared = line.test_acc and strongest and line is not strongest and line.is_competitor
+    is_compared = line.result and strongest and line is not strongest and line.is_competitor
     difference = line.gain if is_compared else None
     values = [
-        *four(line.test_acc),
-        line.means.get("valid/acc"),
+        *four(None if line.measure.is_error else line.result),
+        line.means.get(ACCURACY.valid),
         table.limit,
         deficit(table, line),
     ]
@@ -111,16 +130,18 @@ def _csv_row(suite: str, table: Table, line: Line) -> list[str | int]:
 
 def deficit(table: Table, line: Line) -> float | None:
     """Mean test accuracy minus the Bayes limit."""
-    return line.test_acc.mean - table.limit if line.test_acc and table.limit is not None else None
+    return line.result.mean - table.limit if line.result and table.limit is not None else None
 
 
 def accuracies(overview: Overview, *, is_brief: bool = False) -> dict[str, Any]:
     """Test accuracy of every method on every dataset; brief: means alone."""
 
     def cell(table: Table, line: Line) -> str:
-        assert line.test_acc
+        assert line.result
         star = "★" if line is table.strongest else ""
-        return percent(line.test_acc.mean) + star if is_brief else f"{spread(line.test_acc, line)} {star}".strip()
+        mark = f"{table.measure.symbol} " if table.measure.is_error else ""
+        text = table.measure.text(line.result.mean) if is_brief else spread(line.result, line)
+        return mark + (text + star if is_brief else f"{text} {star}".strip())
 
     limits = [percent(table.limit) for table in overview.tables]
     first = [["Bayes limit", *limits, *("" for _ in overview.missing)]] if overview.has_limits else []
@@ -129,6 +150,7 @@ def accuracies(overview: Overview, *, is_brief: bool = False) -> dict[str, Any]:
         "has no mean: it says how many of the planned seeds count. ★: strongest conventional baseline of the dataset "
         f"by mean validation accuracy. {NOT_PLANNED}: not planned."
     )
+    text += f" {OF_ERRORS}" if overview.has_errors else ""
     return {"headings": _headings(overview), "rows": [*first, *_matrix(overview, cell)], "caption": text}
 
 
@@ -155,7 +177,7 @@ def _matrix(overview: Overview, cell: Callable[[Table, Line], str]) -> list[list
             line = table.line(method)
             if line is None or not line.row:
                 row.append(NOT_PLANNED)
-            elif line.test_acc:
+            elif line.result:
                 row.append(cell(table, line))
             else:
                 row.append(f"{line.status} {line.n_seeds}/{len(line.row.runs)}")
@@ -171,7 +193,8 @@ def differences(overview: Overview) -> dict[str, Any]:
     for name, table in zip(names, overview.tables, strict=False):
         own, strongest = own_line(table, has_own=has_own), table.strongest
         found = own.gain if own else None
-        rows.append([name, *_accuracy(own), *_accuracy(strongest), *_difference(found)])
+        rows.append([name, *_result(own), *_result(strongest), *_difference(found, table.measure)])
+    more = f" {OF_ERRORS}" if overview.has_errors else ""
     which = f"DMIL: {OWN}." if has_own else "DMIL: the variant with the highest mean validation accuracy."
     return {
         "headings": ["dataset", "DMIL", "acc. %", "baseline", "acc. %", "difference", "95 % interval", "pairs"],
@@ -179,16 +202,21 @@ def differences(overview: Overview) -> dict[str, Any]:
         "caption": f"{which} Baseline: the conventional method, unimodal ones included, with the highest mean "
         "validation accuracy. Difference: DMIL minus baseline in percentage points of test accuracy, mean over seeds "
         f"paired by number; from {MIN_SEEDS} pairs on with the 95 % interval of a paired bootstrap over test samples "
-        "and seeds at once. Empty where one of the two is not complete.",
+        f"and seeds at once. Empty where one of the two is not complete.{more}",
     }
 
 
-def _accuracy(line: Line | None) -> list[str]:
-    return [line.method, percent(line.test_acc.mean)] if line and line.test_acc else ["", ""]
+def _result(line: Line | None) -> list[str]:
+    if not line or not line.result:
+        return ["", ""]
+    text = line.measure.text(line.result.mean)
+    return [line.method, f"{line.measure.symbol} {text}" if line.measure.is_error else text]
 
 
-def _difference(found: Difference | None) -> list[str]:
-    return [signed_percent(found.mean), signed_limits(found), str(len(found.seeds))] if found else ["", "", ""]
+def _difference(found: Difference | None, measure: Measure) -> list[str]:
+    if found is None:
+        return ["", "", ""]
+    return [measure.signed(found.mean), signed_limits(found, measure), str(len(found.seeds))]
 
 
 def captions(overview: Overview) -> list[str]:

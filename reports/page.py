@@ -16,13 +16,12 @@ from reports.hard_sample_tables import section as hard_samples
 from reports.interaction_tables import accuracy_table, gate_table, information_table, theorem_table, undefined
 from reports.leaderboard import caption
 from reports.line import Line, paired
-from reports.page_details import details, provenance
+from reports.page_details import details, provenance, run_headings
 from reports.page_table import columns, shown
 from reports.sanity import bayes_error
 from reports.sanity_tables import section as sanity
 from reports.table import Table
 from reports.ternary import legend, triangles
-from reports.text import percent, signed_percent
 from reports.tuning import sentence, warnings
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -33,6 +32,8 @@ def to_html(table: Table, tracking: Tracking) -> str:
     context = {
         "home": "../index.html" if table.suite == DEFAULT_SUITE else "../../index.html",
         "table": table,
+        "measure": table.measure,
+        "run_headings": run_headings(table.measure),
         "card": table.card,
         "columns": columns(table),
         "lines": [shown(line, table) for line in table.lines],
@@ -83,7 +84,8 @@ def interactions(table: Table) -> dict[str, Any] | None:
     if not found:
         return None
     gates = gate_table(found)
-    tables = [("Accuracy by composition", accuracy_table(table))] if found.truths else [("Gates", gates)]
+    by_composition = f"{'MAE' if table.measure.is_error else 'Accuracy'} by composition"
+    tables = [(by_composition, accuracy_table(table))] if found.truths else [("Gates", gates)]
     more = [("Estimated information", information_table(found)), ("Terms of the theorem", theorem_table(table))]
     return {
         "tables": tables if tables[0][1]["rows"] else [],
@@ -100,10 +102,10 @@ def headline(table: Table) -> list[str]:
     best, strongest = table.best_dmil, table.strongest
     sentences = []
     for what, line in (("Strongest conventional baseline", strongest), ("Best DMIL variant", best)):
-        if line and line.test_acc:
-            accuracy = percent(line.test_acc.mean)
+        if line and line.result:
+            measure = line.measure
             sentences.append(
-                f"{what}, chosen by mean validation accuracy: {line.method} at {accuracy} % on the test set."
+                f"{what}, chosen by mean validation {measure.name}: {line.method} at {_said(line)} on the test set."
             )
     plain = table.line("dmil")
     if best and strongest and best is not plain:
@@ -119,26 +121,37 @@ def headline(table: Table) -> list[str]:
 
 
 def _place(line: Line, table: Table) -> str:
-    if not line.rank or not line.test_acc:
+    if not line.rank or not line.result:
         return f"{line.method} itself is {line.status} and has no rank."
-    accuracy = percent(line.test_acc.mean)
-    return f"{line.method} itself: rank {line.rank} of {table.n_ranked} by test accuracy, at {accuracy} %."
+    by = f"by test {line.measure.name}"
+    return f"{line.method} itself: rank {line.rank} of {table.n_ranked} {by}, at {_said(line)}."
+
+
+def _said(line: Line) -> str:
+    assert line.result
+    said = line.measure.said(line.result.mean)
+    return f"an {line.measure.name} of {said}" if line.measure.is_error else said
 
 
 def _paired(one: Line, other: Line) -> str:
     """Gain over the strongest baseline with its interval; over seeds alone where predictions are missing."""
+    measure = one.measure
     pair = f"{one.method} minus {other.method}"
+    if measure.is_error:
+        pair = f"{measure.name} of {other.method} minus {measure.name} of {one.method}"
     if one.gain and one.gain.shown:
-        low, high = map(signed_percent, one.gain.shown)
+        low, high = map(measure.signed, one.gain.shown)
+        mean = measure.signed(one.gain.mean) + measure.points
         return (
-            f"{pair} over {len(one.gain.seeds)} paired seeds: {signed_percent(one.gain.mean)} points (95 % interval "
+            f"{pair} over {len(one.gain.seeds)} paired seeds: {mean} (95 % interval "
             f"over test samples and seeds {low} to {high}): {one.method} is {verdict(one.gain, other.method)}."
         )
     found = paired(one, other)
     if not found:
         return f"{pair}: they share no seed."
-    text = f"{pair} over {found.n} paired seed{'s' if found.n > 1 else ''}: {signed_percent(found.mean)} points"
+    mean = measure.signed(found.mean) + measure.points
+    text = f"{pair} over {found.n} paired seed{'s' if found.n > 1 else ''}: {mean}"
     if not found.shown:
         return f"{text} (too few seeds for an interval)."
-    low, high = map(signed_percent, found.shown)
+    low, high = map(measure.signed, found.shown)
     return f"{text} (95 % interval {low} to {high}; it covers seeds only, not other test samples)."

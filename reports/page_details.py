@@ -12,6 +12,7 @@ from benchmarks.tracking import MissingFileError, Tracking
 from reports.curves import learning_curves
 from reports.figures import curve
 from reports.line import Line, problem_of
+from reports.measure import CORRELATION, Measure
 from reports.table import Table
 from reports.text import budget_text
 from reports.tuning import provenance as provenance_of_settings
@@ -24,15 +25,15 @@ Entries = list[tuple[str, list[str]]]
 def details(line: Line, tracking: Tracking) -> dict[str, Any]:
     """The section of one row; learning curves are read from the runs' history files."""
     assert line.row
-    counted = [run for run in line.row.runs if not problem_of(run)]
+    counted = [run for run in line.row.runs if not problem_of(run, line.measure)]
     histories = {run.seed: _history(tracking, run) for run in counted}
     best = {run.seed: epoch for run in counted if (epoch := _whole(run, "best_epoch"))}
     return {
         "line": line,
         "row": line.row,
-        "curve": curve(list(histories.values())),
-        "panels": learning_curves(histories, {seed: int(epoch) for seed, epoch in best.items()}),
-        "runs": [_run(run, line.row.settings) for run in line.row.runs],
+        "curve": curve(list(histories.values()), line.measure),
+        "panels": learning_curves(histories, {seed: int(epoch) for seed, epoch in best.items()}, line.measure),
+        "runs": [_run(run, line.row.settings, line.measure) for run in line.row.runs],
         "provenance": _provenance(line),
         "tuning": provenance_of_settings(line),
     }
@@ -88,16 +89,24 @@ def _recorded(runs: Sequence[SeedRun]) -> Entries:
     return entries
 
 
-def _run(run: SeedRun, settings: dict[str, str]) -> dict[str, Any]:
+def run_headings(measure: Measure) -> tuple[str, ...]:
+    """Of the numbers of a run."""
+    scores = ("Corr.",) if measure.is_error else ("Macro-F1", "NLL")
+    symbol = measure.symbol.removesuffix(" %")
+    return f"Test {symbol}", f"Valid {symbol}", *scores, "Best epoch", "Train s"
+
+
+def _run(run: SeedRun, settings: dict[str, str], measure: Measure) -> dict[str, Any]:
     best, n_epochs = _whole(run, "best_epoch"), _whole(run, "epochs_run")
+    scores = (CORRELATION,) if measure.is_error else ("test/macro_f1", "test/nll")
+    # One digit more than the leaderboard; of a share 4 decimals.
+    n_decimals = measure.decimals + 1 if measure.is_error else 4
     return {
         "run": run,
-        "status": problem_of(run) or run.status,
+        "status": problem_of(run, measure) or run.status,
         "cells": [
-            _exact(run, "test/acc"),
-            _exact(run, "valid/acc"),
-            _exact(run, "test/macro_f1"),
-            _exact(run, "test/nll"),
+            *(_exact(run, name, n_decimals) for name in (measure.test, measure.valid)),
+            *(_exact(run, name) for name in scores),
             f"{best} of {n_epochs}" if best and n_epochs else best,
             _exact(run, "train_seconds", 1),
         ],

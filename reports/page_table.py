@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from reports.error_columns import pair_of
 from reports.leaderboard import gain, interval, seeds
 from reports.line import COMPLETE, SOURCE, Line
+from reports.measure import ACC2, ACC2_NON0, ACC7, CORRELATION, F1, F1_NON0, Measure, signed
 from reports.table import Table
-from reports.text import number, percent, shown_status, signed_percent, spread
+from reports.text import number, percent, shown_status, spread
 from reports.tuning import n_configurations, settings_cell
 
 HIGH, LOW = "descending", "ascending"
@@ -62,27 +64,39 @@ def _gain_value(line: Line, _: Table) -> float | None:
     return 0.0 if line.is_strongest else line.gain.mean if line.gain else None
 
 
-COLUMNS = (
-    Column(
-        "Test acc. %",
-        lambda line, _: spread(line.test_acc, line),
-        lambda line, _: line.test_acc.mean if line.test_acc else None,
-        "mean ± sample standard deviation of the test accuracy over seeds",
-    ),
-    Column(
-        "95 % interval",
-        lambda line, _: interval(line),
-        lambda line, _: line.interval[0] if line.interval else None,
-        "Student-t interval of that mean over seeds; sorted by its lower end",
-    ),
-    Column(
-        "Gain",
-        lambda line, _: gain(line),
-        _gain_value,
-        "test accuracy minus that of the baseline marked ★, points, with its paired bootstrap interval over test "
-        "samples and seeds",
-        is_optional=True,
-    ),
+def _results(measure: Measure) -> tuple[Column, ...]:
+    """What the rows are compared by, with its interval, and the gain over the baseline."""
+    gain_meaning = (
+        f"by how much the test {measure.name} is below that of the baseline marked ★, in units of the target"
+        if measure.is_error
+        else "test accuracy minus that of the baseline marked ★, points"
+    )
+    return (
+        Column(
+            f"Test {measure.symbol}",
+            lambda line, _: spread(line.result, line),
+            lambda line, _: line.result.mean if line.result else None,
+            f"mean ± sample standard deviation of the test {measure.name} over seeds",
+            LOW if measure.is_error else HIGH,
+        ),
+        Column(
+            "95 % interval",
+            lambda line, _: interval(line),
+            lambda line, _: line.interval[0] if line.interval else None,
+            "Student-t interval of that mean over seeds; sorted by its lower end",
+            LOW if measure.is_error else HIGH,
+        ),
+        Column(
+            "Gain",
+            lambda line, _: gain(line),
+            _gain_value,
+            f"{gain_meaning}, with its paired bootstrap interval over test samples and seeds",
+            is_optional=True,
+        ),
+    )
+
+
+CLASS_SCORES = (
     Column(
         "Macro-F1",
         _number("test/macro_f1", 3),
@@ -98,20 +112,61 @@ COLUMNS = (
         "share of test samples that this method gets right and every unimodal model of the same seed gets wrong; for "
         "multimodal methods only, and empty where a unimodal row is missing",
     ),
-    Column("Valid acc. %", _percent("valid/acc"), _mean("valid/acc"), "mean validation accuracy"),
+)
+ERROR_SCORES = (
     Column(
-        "Source %",
-        _percent(SOURCE),
-        _mean(SOURCE),
-        "validation accuracy on the classes of training",
+        "Corr.",
+        lambda line, _: signed(line.means.get(CORRELATION), 3),
+        _mean(CORRELATION),
+        "Pearson's correlation of predictions and targets on the test set; empty where a seed predicts one value alone",
+    ),
+    Column(
+        "Acc‑2 %",
+        lambda line, _: pair_of(line, ACC2, ACC2_NON0),
+        _mean(ACC2),
+        "share of test samples with the right sign: zero counting as positive / without samples whose true value is 0",
         is_optional=True,
     ),
     Column(
-        "Gap",
-        lambda line, _: signed_percent(line.gap),
-        lambda line, _: line.gap,
-        "validation minus test accuracy, points",
+        "F1 %",
+        lambda line, _: pair_of(line, F1, F1_NON0),
+        _mean(F1),
+        "F1 of both signs, each weighted by its share of test samples, with and without zeros as before",
+        is_optional=True,
     ),
+    Column(
+        "Acc‑7 %",
+        _percent(ACC7),
+        _mean(ACC7),
+        "share of test samples that is right once both values are clipped to ±3 and rounded",
+        is_optional=True,
+    ),
+)
+
+
+def _validation(measure: Measure) -> tuple[Column, ...]:
+    """The measure on validation data, and how far it is from test data."""
+    gap = f"test minus validation {measure.name}" if measure.is_error else "validation minus test accuracy, points"
+    return (
+        Column(
+            f"Valid {measure.symbol}",
+            lambda line, _: measure.text(line.valid),
+            lambda line, _: line.valid,
+            f"mean validation {measure.name}",
+            LOW if measure.is_error else HIGH,
+        ),
+        Column(
+            "Source %",
+            _percent(SOURCE),
+            _mean(SOURCE),
+            "validation accuracy on the classes of training",
+            is_optional=True,
+        ),
+        Column("Gap", lambda line, _: measure.signed(line.gap), lambda line, _: line.gap, gap),
+    )
+
+
+COSTS = (
     Column("Params", _thousands, _mean("n_params"), "trained numbers of one model", LOW),
     Column(
         "Train s",
@@ -152,7 +207,10 @@ def columns(table: Table) -> list[Column]:
     def is_known(column: Column) -> bool:
         return any(column.value(line, table) is not None for line in table.lines)
 
-    return [column for column in COLUMNS if is_known(column) or not column.is_optional]
+    measure = table.measure
+    scores = ERROR_SCORES if measure.is_error else CLASS_SCORES
+    found = (*_results(measure), *scores, *_validation(measure), *COSTS)
+    return [column for column in found if is_known(column) or not column.is_optional]
 
 
 def shown(line: Line, table: Table) -> dict[str, Any]:
@@ -169,7 +227,7 @@ def _tags(line: Line) -> list[tuple[str, str, str]]:
     """Class, text, and what it says in full."""
     found = [
         ("star", "★", "strongest conventional baseline", line.is_strongest),
-        ("best", "best", "highest mean test accuracy", line.rank == 1),
+        ("best", "best", f"{line.measure.most} mean test {line.measure.name}", line.rank == 1),
         ("tied", "tied", "not told apart from the best", line.is_tied and line.rank != 1),
     ]
     return [(kind, text, meaning) for kind, text, meaning, applies in found if applies]

@@ -13,7 +13,7 @@ from reports.figures import Axis, axis_of
 from reports.line import Line
 from reports.placement import GAP, LETTER, Box, Label, Point, place
 from reports.table import Table
-from reports.text import limits, percent
+from reports.text import limits
 
 # Names find their place at the width of a narrow phone, and keep it on anything wider.
 WIDTH = 320.0
@@ -94,7 +94,7 @@ def front(lines: Sequence[Line], cost: Cost) -> list[Line]:
     """Lines that no other one is better than and at least as cheap, cheapest first; by means."""
     found: list[Line] = []
     # Means over the same numbers in another order may differ in their last digits.
-    known = [(price, -round(_mean(line), 9), line.method, line) for line in lines if (price := cost.of(line))]
+    known = [(price, -round(line.score, 9), line.method, line) for line in lines if (price := cost.of(line))]
     best = math.inf
     for _, loss, _, line in sorted(known, key=lambda one: one[:3]):
         if loss < best:
@@ -119,18 +119,18 @@ def panels(table: Table) -> list[dict[str, Any]]:
 
 def panel(table: Table, lines: Sequence[Line], axis: Axis, cost: Cost) -> dict[str, Any]:
     """One plot. Rows far below the others and those without the cost have no point: ``notes`` names them."""
-    priced = [line for line in lines if cost.of(line)]
+    priced, measure = [line for line in lines if cost.of(line)], table.measure
     best = front(priced, cost)
-    shown = [line for line in priced if max(line.seed_accuracies) >= axis.low]
+    shown = [line for line in priced if max(line.seed_scores) >= axis.low]
     prices = [cost.of(line) or 0.0 for line in priced]
     across = LogAxis(min(prices) / MARGIN, max(prices) * MARGIN)
     labels, height = _labels(shown, axis, across, cost)
-    steps = [(across.place(cost.of(line) or 0.0), down(_mean(line), axis, height)) for line in best]
+    steps = [(across.place(cost.of(line) or 0.0), down(line.score, axis, height)) for line in best]
     return {
         "name": cost.name,
         "height": height,
         "bottom": height - BELOW,
-        "ticks": [(down(tick, axis, height), percent(tick)) for tick in axis.ticks],
+        "ticks": [(down(tick, axis, height), measure.of_score(tick)) for tick in axis.ticks],
         "x_ticks": [(across.place(tick), cost.write(tick)) for tick in across.ticks],
         "points": [
             _point(line, axis, cost, height, line in best)
@@ -138,7 +138,8 @@ def panel(table: Table, lines: Sequence[Line], axis: Axis, cost: Cost) -> dict[s
             for line, label in zip(shown, labels, strict=True)
         ],
         "front": _stairs(steps),
-        "title": f"Test accuracy against {cost.name} on {table.dataset}",
+        "measure": f"{measure.name} %" if not measure.is_error else measure.name,
+        "title": f"Test {measure.name} against {cost.name} on {table.dataset}",
         "description": "; ".join(_in_words(line, cost) for line in priced)
         + f". On the Pareto front: {', '.join(line.method for line in best)}",
         "notes": [f"Below the scale: {_in_words(line, cost)}" for line in priced if line not in shown]
@@ -146,9 +147,9 @@ def panel(table: Table, lines: Sequence[Line], axis: Axis, cost: Cost) -> dict[s
     }
 
 
-def down(accuracy: float, axis: Axis, height: float) -> float:
+def down(score: float, axis: Axis, height: float) -> float:
     """Pixels from the top; what lies beyond the axis stands at its end."""
-    share = (min(max(accuracy, axis.low), axis.high) - axis.low) / (axis.high - axis.low)
+    share = (min(max(score, axis.low), axis.high) - axis.low) / (axis.high - axis.low)
     return round(TOP + (height - BELOW - TOP) * (1 - share), 2)
 
 
@@ -157,7 +158,7 @@ def _labels(lines: Sequence[Line], axis: Axis, across: LogAxis, cost: Cost) -> t
     for more in count():
         height = HEIGHT + BELOW + more * MORE_HEIGHT
         points = [
-            Point(WIDTH * across.place(cost.of(line) or 0.0) / 100, down(_mean(line), axis, height), _name(line))
+            Point(WIDTH * across.place(cost.of(line) or 0.0) / 100, down(line.score, axis, height), _name(line))
             for line in lines
         ]
         places = [down(tick, axis, height) for tick in axis.ticks]
@@ -173,9 +174,9 @@ def _name(line: Line) -> str:
 
 
 def _point(line: Line, axis: Axis, cost: Cost, height: float, is_best: bool) -> dict[str, Any]:
-    low, high = line.interval or (_mean(line), _mean(line))
+    low, high = line.score_interval or (line.score, line.score)
     return {
-        "y": down(_mean(line), axis, height),
+        "y": down(line.score, axis, height),
         "low": down(low, axis, height),
         "high": down(high, axis, height),
         "kind": "dmil" if line.is_dmil else "conventional",
@@ -192,12 +193,8 @@ def _stairs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float, f
     return [*found, (*points[-1], RIGHT, points[-1][1])] if points else []
 
 
-def _mean(line: Line) -> float:
-    assert line.test_acc
-    return line.test_acc.mean
-
-
 def _in_words(line: Line, cost: Cost) -> str:
-    assert line.test_acc
-    interval = f" ({limits(line.test_acc)})" if line.interval else ""
-    return f"{line.method} {percent(line.test_acc.mean)} %{interval} at {cost.write(cost.of(line) or 0.0)} {cost.unit}"
+    assert line.result
+    interval = f" ({limits(line.result, line.measure)})" if line.interval else ""
+    price = f"{cost.write(cost.of(line) or 0.0)} {cost.unit}"
+    return f"{line.method} {line.measure.said(line.result.mean)}{interval} at {price}"

@@ -19,11 +19,14 @@ EVIDENCE = {
 EXPECTED, OFF, NOT_COMPARABLE, MISSING = "as expected", "off", "not comparable", "no number of ours"
 PLACES = ("inside", "test")
 KEYS = {"dataset", "source", "evidence", "numbers"}
+NO_SHARES = ("mae", "corr")
+METRICS = ("acc", "mae", "corr", "acc2_has0", "f1_has0", "acc2_non0", "f1_non0", "acc7")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One number of others, see ``references.yaml``. tolerance: None where difference says why none applies."""
+    """One number of others, see ``references.yaml``. tolerance: None where difference says why none applies.
+    metric: what the number is, as runs name it."""
 
     dataset: str
     what: str
@@ -33,6 +36,12 @@ class Reference:
     evidence: str
     tolerance: float | None
     difference: str
+    metric: str = "acc"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the number is written in percent."""
+        return self.metric not in NO_SHARES
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,13 @@ def parse(entry: dict[str, Any]) -> list[Reference]:
         raise ValueError(f"unknown evidence {entry['evidence']!r}; known: {', '.join(EVIDENCE)}")
     found = []
     for number in entry["numbers"]:
-        if not set(number) <= {"what", "ours", "value"} or not 0 < number["value"] < 1:
-            raise ValueError(f"a number has what, ours and value, a share between 0 and 1, but got {number}")
+        metric = number.get("metric", "acc")
+        is_possible = number["value"] > 0 if metric == "mae" else 0 < number["value"] < 1
+        if not set(number) <= {"what", "ours", "value", "metric"} or metric not in METRICS or not is_possible:
+            raise ValueError(
+                f"a number has what, ours, value, a share between 0 and 1 but for mae, and metric, one of "
+                f"{', '.join(METRICS)}; but got {number}"
+            )
         found.append(
             Reference(
                 dataset=entry["dataset"],
@@ -79,6 +93,7 @@ def parse(entry: dict[str, Any]) -> list[Reference]:
                 evidence=EVIDENCE[entry["evidence"]],
                 tolerance=entry.get("tolerance"),
                 difference=entry.get("difference", ""),
+                metric=metric,
             )
         )
     return found
@@ -97,6 +112,10 @@ def _ours(reference: Reference, table: Table) -> float | None:
     place, _, modality = reference.ours.partition("/")
     if not modality:
         line = table.line(reference.ours)
-        return line.test_acc.mean if line and line.test_acc else None
+        if line is None or line.result is None:
+            return None
+        return (
+            line.result.mean if reference.metric == table.measure.metric else line.means.get(f"test/{reference.metric}")
+        )
     probes = table.audit["probe"] if table.audit else []
     return next((probe[place] for probe in probes if probe["modality"] == modality), None)

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.checks import ALARM, MARGIN, N_ERRORS, PASS, UNKNOWN, Check
-from reports.references import Compared, compare
+from reports.measure import signed
+from reports.references import Compared, Reference, compare
 from reports.sanity import checks, gap_error, gap_verdict, ranked
-from reports.text import percent, signed_percent
+from reports.text import number, percent, signed_percent
 
 if TYPE_CHECKING:
     from reports.table import Table
 
 SPLITS = ("train", "valid", "test")
+REFERENCE_DECIMALS = 3
 MARKS = {PASS: "✓", ALARM: "▲", UNKNOWN: "?"}
 
 
@@ -67,6 +69,9 @@ def _probe_grid(audit: dict[str, Any] | None) -> dict[str, Any] | None:
         f"inside is above test by more than {100 * MARGIN:.0f} points and {N_ERRORS} standard errors. No method and no "
         "selection sees what this finds."
     )
+    text += "".join(
+        f" Of {probe['modality']} it sees {probe['shown']}." for probe in audit["probe"] if probe.get("shown")
+    )
     if n_stopped:
         text += f" {n_stopped} of its fits had not converged when they were stopped."
     return {
@@ -80,7 +85,7 @@ def _probe_grid(audit: dict[str, Any] | None) -> dict[str, Any] | None:
 def _split_grid(audit: dict[str, Any] | None) -> dict[str, Any] | None:
     if not audit:
         return None
-    rows = []
+    rows, has_classes = [], any(audit["splits"][part]["class_counts"] for part in SPLITS)
     for part in SPLITS:
         found = audit["splits"][part]
         counts = found["class_counts"] or []
@@ -91,17 +96,21 @@ def _split_grid(audit: dict[str, Any] | None) -> dict[str, Any] | None:
             if pair.startswith(f"{part} in ")
         ]
         groups = "none" if found["n_groups"] is None else f"{found['n_groups']:,}"
-        rows.append([part, f"{found['n']:,}", groups, classes, ", ".join(repeats)])
+        rows.append([part, f"{found['n']:,}", groups, *([classes] if has_classes else []), ", ".join(repeats)])
     columns = "; ".join(
         f"{modality} {one['n']} columns, {one['n_constant']} constant, {one['n_nearly']} nearly constant"
         for modality, one in audit["columns"].items()
     )
     return {
-        "headings": ["split", "samples", "groups", "samples per class", "repeated from"],
+        "headings": ["split", "samples", "groups", *(["samples per class"] if has_classes else []), "repeated from"],
         "rows": rows,
         "texts": (3, 4),
-        "caption": f"Repeated from: samples whose features are exactly those of one in an earlier split, in all "
-        f"modalities. In training: {columns} (all but one row in a hundred have one value).",
+        "caption": "Repeated from: samples whose features are exactly those of one in an earlier split, in all "
+        + (
+            f"modalities. In training: {columns} (all but one row in a hundred have one value)."
+            if columns
+            else "modalities."
+        ),
     }
 
 
@@ -109,19 +118,31 @@ def _gap_grid(table: Table) -> dict[str, Any] | None:
     lines = [line for line in ranked(table) if line.gap is not None]
     if not lines:
         return None
-    rows = []
+    rows, measure = [], table.measure
     for line in lines:
         error = gap_error(line, table)
-        gap = signed_percent(line.gap) + (f" ± {percent(error)}" if error is not None else "")
-        accuracy = percent(line.test_acc.mean) if line.test_acc else ""
-        rows.append([line.method, percent(line.means.get("valid/acc")), accuracy, gap, gap_verdict(line, table)])
+        gap = measure.signed(line.gap) + (f" ± {measure.text(error)}" if error is not None else "")
+        result = measure.text(line.result.mean) if line.result else ""
+        rows.append([line.method, measure.text(line.valid), result, gap, gap_verdict(line, table)])
+    difference = (
+        f"test minus validation {measure.name}" if measure.is_error else "validation minus test accuracy in points"
+    )
     return {
-        "headings": ["method", "valid acc. %", "test acc. %", "gap", "verdict"],
+        "headings": ["method", f"valid {measure.symbol}", f"test {measure.symbol}", "gap", "verdict"],
         "rows": rows,
         "texts": (4,),
-        "caption": "Gap: validation minus test accuracy in points, mean over seeds, ± the standard error of separate "
+        "caption": f"Gap: {difference}, mean over seeds, ± the standard error of separate "
         "samples where the size of both splits is known. Samples that come in groups make that error larger.",
     }
+
+
+def _of(reference: Reference, value: float) -> str:
+    return percent(value) if reference.is_share else number(value, REFERENCE_DECIMALS)
+
+
+def _margin(reference: Reference) -> str:
+    tolerance = reference.tolerance or 0
+    return f"{100 * tolerance:g} points" if reference.is_share else f"{tolerance:g}"
 
 
 def _reference_grid(found: Sequence[Compared]) -> dict[str, Any] | None:
@@ -132,12 +153,14 @@ def _reference_grid(found: Sequence[Compared]) -> dict[str, Any] | None:
         theirs, difference = one.reference, None
         ours = "none"
         if one.ours is not None:
-            difference, ours = one.ours - theirs.value, f"{percent(one.ours)} ({theirs.ours})"
-        why = theirs.difference or f"same protocol; within {100 * (theirs.tolerance or 0):g} points is as expected"
+            difference, ours = one.ours - theirs.value, f"{_of(theirs, one.ours)} ({theirs.ours})"
+        why = theirs.difference or f"same protocol; within {_margin(theirs)} is as expected"
         source = f"{theirs.source} ({theirs.evidence})"
-        rows.append([theirs.what, ours, percent(theirs.value), signed_percent(difference), one.verdict, why, source])
+        change = signed_percent(difference) if theirs.is_share else signed(difference, REFERENCE_DECIMALS)
+        rows.append([theirs.what, ours, _of(theirs, theirs.value), change, one.verdict, why, source])
+    unit = "" if any(not one.reference.is_share for one in found) else " %"
     return {
-        "headings": ["what", "ours %", "theirs %", "difference", "verdict", "why", "source"],
+        "headings": ["what", f"ours{unit}", f"theirs{unit}", "difference", "verdict", "why", "source"],
         "rows": rows,
         "texts": (4, 5, 6),
         "caption": "Numbers of others beside ours. Where the protocols differ the difference of two numbers means "

@@ -12,9 +12,8 @@ from benchmarks.errors import UserError
 from benchmarks.tracking import Tracking
 from benchmarks.trials import FAILED, FINISHED, PRUNED, StudyPlan, StudyRow, Trial
 from reports.budgets import differences, halving
-from reports.text import number, percent, signed, signed_percent
-
-DECIMALS = 3
+from reports.measure import N_DIGITS, decimals_for, signed
+from reports.text import number, percent, signed_percent
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,16 @@ class Study:
         """A score as text: accuracy in percent, or of a regression the absolute error."""
         if value is None or self.plan.is_higher_better:
             return percent(value)
-        return number(-value, DECIMALS)
+        return number(-value + 0.0, self.decimals)
 
     def difference(self, value: float | None) -> str:
         """A difference of scores, positive for the better."""
-        return signed_percent(value) if self.plan.is_higher_better else signed(value, DECIMALS)
+        return signed_percent(value) if self.plan.is_higher_better else signed(value, self.decimals)
+
+    @property
+    def decimals(self) -> int:
+        """Of the error of a regression: as many as its size asks for."""
+        return decimals_for([self.best]) if self.best is not None else N_DIGITS
 
     def settings(self, trial: Trial) -> dict[str, Any]:
         """Every setting of a configuration."""

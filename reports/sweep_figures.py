@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
-from reports.figures import MAX_TICKS, Axis, axis_for
+from reports.figures import Axis, axis_for, round_axis
 from reports.mixture_figure import DODGE, HEIGHT, LEFT, RIGHT, TOP, label_width, labels, tell_apart
 from reports.orderings import Best, best_of
 from reports.sweep import Study, Sweep
@@ -148,12 +148,3 @@ def share_of(value: float, axis: Axis) -> float:
 def score_axis(scores: Sequence[float], sweep: Sweep) -> Axis:
     """An axis that holds all scores; those of a regression are not shares."""
     return round_axis(min(scores), max(scores)) if sweep.is_regression else axis_for(scores)
-
-
-def round_axis(low: float, high: float) -> Axis:
-    """An axis from low to high, its ends on round steps."""
-    span = (high - low) or abs(high) / 10 or 1.0
-    unit = 10.0 ** math.floor(math.log10(span / MAX_TICKS))
-    step = next(unit * factor for factor in (1, 2, 5, 10, 20) if span / (unit * factor) <= MAX_TICKS - 1)
-    low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    return Axis(low, high if high > low else low + step, step)

@@ -9,10 +9,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.trials import FAILED, PRUNED, Trial
-from reports.figures import Axis
+from reports.figures import Axis, round_axis
 from reports.orderings import best_of, best_so_far
 from reports.sweep import Study, Sweep
-from reports.sweep_figures import counts, round_axis, score_axis, share_of
+from reports.sweep_figures import counts, score_axis, share_of
 from reports.sweep_tables import value_text
 
 LEFT, RIGHT = 13.0, 97.0

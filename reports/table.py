@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from benchmarks.errors import UserError
 from benchmarks.record import PREDICTIONS, Row, SeedRun
 from benchmarks.tracking import MissingFileError, Tracking
@@ -15,8 +17,10 @@ from reports.comparison import compared
 from reports.control import Control, control_of
 from reports.hard_samples import HardSamples, descriptions, hard_samples
 from reports.interactions import Interactions, analyse, synergy
+from reports.interactions import complete as complete_runs
 from reports.line import CONTROL, FLOOR, LIMIT, SOURCE, Line, line_of, problem_of
-from reports.samples import Samples, TableSamples, read_samples, same_samples
+from reports.measure import ACC7, ACCURACY, Measure, measure_of
+from reports.samples import Samples, TableSamples, answers_in, read_samples, same_samples
 from reports.sanity import read_audit
 from reports.statistics import Summary
 
@@ -25,12 +29,14 @@ SPEC = "spec.json"
 
 @dataclass(frozen=True)
 class Table:
-    """Lines in the order shown: the limit, complete lines by mean test accuracy, then those with holes by name.
+    """Lines in the order shown: the limit, complete lines from the best mean on the test set on, then those with holes
+    by name.
 
     interactions: None where no run can say anything of them. transfer: what the runs' spec says of classes trained on
     and classes probed, None where test samples have the classes of training. reliability: by method, complete ones.
     n_groups: of test samples, each drawn as a whole for the intervals of differences; None where samples were drawn
-    one by one or there is no such interval. hard_samples: None where a unimodal row is missing or has a hole.
+    one by one or there is no such interval. hard_samples: None where a unimodal row is missing or has a hole. Of a
+    regression interactions have no synergy, and reliability and hard_samples are empty: no answer is right or wrong.
     audit: of the data, None where none was planned. control: None where that row is missing or has a hole.
     """
 
@@ -53,23 +59,28 @@ class Table:
         return max(line.row.planned_at for line in self.lines if line.row)
 
     @property
+    def measure(self) -> Measure:
+        """By what its lines are compared."""
+        return next((line.measure for line in self.lines if line.row), ACCURACY)
+
+    @property
     def limit(self) -> float | None:
         """The Bayes accuracy, None where it is not known."""
-        return next((line.test_acc.mean for line in self.lines if line.status == "limit" and line.test_acc), None)
+        return next((line.result.mean for line in self.lines if line.status == "limit" and line.result), None)
 
     @property
     def floor(self) -> float | None:
-        """Mean test accuracy of the constant row."""
-        return next((line.test_acc.mean for line in self.lines if line.method == FLOOR and line.test_acc), None)
+        """Mean of the constant row on the test set."""
+        return next((line.result.mean for line in self.lines if line.method == FLOOR and line.result), None)
 
     @property
     def strongest(self) -> Line | None:
-        """The complete conventional baseline with the highest mean validation accuracy."""
+        """The complete conventional baseline that is best on validation data, by its mean."""
         return _best_on_valid([line for line in self.lines if line.is_conventional])
 
     @property
     def best_dmil(self) -> Line | None:
-        """The complete DMIL variant with the highest mean validation accuracy."""
+        """The complete DMIL variant that is best on validation data, by its mean."""
         return _best_on_valid([line for line in self.lines if line.is_dmil])
 
     @property
@@ -85,6 +96,11 @@ class Table:
     def has_source(self) -> bool:
         """Whether a line knows its accuracy on the classes it was trained on."""
         return any(line.means.get(SOURCE) is not None for line in self.lines)
+
+    @property
+    def has_sentiment(self) -> bool:
+        """Whether a line knows the scores of a sentiment."""
+        return any(line.means.get(ACC7) is not None for line in self.lines)
 
     @property
     def seed_sets(self) -> dict[tuple[int, ...], list[str]]:
@@ -119,12 +135,14 @@ def build_table(tracking: Tracking, rows: Sequence[Row]) -> Table:
     newest = max(rows, key=lambda row: row.planned_at)
     rows = [row for row in rows if row.suite == newest.suite]
     card = tracking.card(newest)
-    samples = same_samples({row.method: _samples_of(tracking, row) for row in rows})
+    measure = measure_of(rows)
+    samples = same_samples({row.method: _samples_of(tracking, row, measure) for row in rows})
     unimodal = _unimodal_names(card, rows)
-    complete, holes = in_order([line_of(row) for row in rows])
-    complete = [replace(line, synergy=_synergy(line, unimodal, samples)) for line in complete]
+    complete, holes = in_order([line_of(row, measure) for row in rows])
+    complete = [_with_samples(line, unimodal, samples) for line in complete]
     strongest = _best_on_valid([line for line in complete if line.is_conventional])
     ranked, n_groups = compared(complete, strongest, samples, newest.dataset)
+    answers = answers_in(samples)
     n_test = next((len(one.ids) for by_seed in samples.values() for one in by_seed.values()), None)
     return Table(
         newest.dataset,
@@ -135,22 +153,22 @@ def build_table(tracking: Tracking, rows: Sequence[Row]) -> Table:
         analyse([*ranked, *holes], samples, card, unimodal),
         _transfer(tracking, rows),
         tuple(
-            reliability(line.method, list(samples[line.method].values()))
+            reliability(line.method, list(answers[line.method].values()))
             for line in ranked
-            if line.rank and samples[line.method]
+            if line.rank and answers[line.method]
         ),
         n_groups,
-        hard_samples(ranked, samples, unimodal, _shown_in_full(ranked), descriptions(tracking, newest)),
+        hard_samples(ranked, answers, unimodal, _shown_in_full(ranked), descriptions(tracking, newest)),
         read_audit(tracking, newest),
         control_of(_of_control(ranked, samples)),
     )
 
 
 def in_order(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
-    """Complete lines by mean test accuracy, competitors with their rank; and the others by name."""
+    """Complete lines, the best mean first, competitors with their rank; and the others by name."""
     places = itertools.count(1)
-    complete = sorted((line for line in lines if line.test_acc), key=_by_accuracy)
-    holes = sorted((line for line in lines if not line.test_acc), key=lambda line: line.method)
+    complete = sorted((line for line in lines if line.result), key=lambda line: (-line.score, line.method))
+    holes = sorted((line for line in lines if not line.result), key=lambda line: line.method)
     return [replace(line, rank=next(places)) if line.is_competitor else line for line in complete], holes
 
 
@@ -162,8 +180,8 @@ def _unimodal_names(card: dict[str, Any], rows: list[Row]) -> list[str]:
 
 
 def _best_on_valid(lines: list[Line]) -> Line | None:
-    """The ranked line with the highest mean validation accuracy: test accuracy must not choose what is compared."""
-    ranked = [(valid, line) for line in lines if line.rank and (valid := line.means.get("valid/acc")) is not None]
+    """The ranked line with the best mean on validation data: test data must not choose what is compared."""
+    ranked = [(valid, line) for line in lines if line.rank and (valid := line.valid_score) is not None]
     return min(ranked, key=lambda pair: (-pair[0], pair[1].method))[1] if ranked else None
 
 
@@ -183,14 +201,16 @@ def _of_control(lines: Sequence[Line], samples: TableSamples) -> list[Samples]:
     return found if line and len(found) == line.n_seeds else []
 
 
-def _by_accuracy(line: Line) -> tuple[float, str]:
-    assert line.test_acc is not None
-    return -line.test_acc.mean, line.method
-
-
 def _limit(card: dict[str, Any]) -> list[Line]:
     accuracy = card.get("bayes_accuracy")
     return [] if accuracy is None else [Line(LIMIT, "limit", 0, 0, Summary(accuracy, None, None, None, 0))]
+
+
+def _with_samples(line: Line, unimodal: list[str], samples: TableSamples) -> Line:
+    """The line with what only predictions say of it."""
+    runs = complete_runs([line], samples, line.method).values() if line.measure.is_error else []
+    sample_std = float(np.mean([one.measured.std() for one in runs])) if runs else None
+    return replace(line, synergy=_synergy(line, unimodal, samples), sample_std=sample_std)
 
 
 def _synergy(line: Line, unimodal: list[str], samples: TableSamples) -> float | None:
@@ -200,11 +220,11 @@ def _synergy(line: Line, unimodal: list[str], samples: TableSamples) -> float | 
     return synergy(line.method, unimodal, samples, [run.seed for run in line.row.runs])
 
 
-def _samples_of(tracking: Tracking, row: Row) -> dict[int, Samples]:
+def _samples_of(tracking: Tracking, row: Row, measure: Measure) -> dict[int, Samples]:
     """Per seed, what the run said about the test samples; no entry for a seed without predictions."""
     found = {}
     for run in row.runs:
-        if problem_of(run):
+        if problem_of(run, measure):
             continue
         try:
             path = tracking.run_artifact(run.run_id, PREDICTIONS)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.line import Difference, Line
+from reports.measure import ACCURACY, Measure, signed
 from reports.statistics import Summary
 
 if TYPE_CHECKING:
@@ -31,39 +32,32 @@ def signed_percent(value: float | None) -> str:
     return signed(None if value is None else 100 * value, 1)
 
 
-def signed(value: float | None, decimals: int) -> str:
-    """With its sign, but for what rounds to zero."""
-    if value is None:
-        return ""
-    rounded = round(value, decimals)
-    return f"{rounded:+.{decimals}f}".replace("-", "−") if rounded else f"{0:.{decimals}f}"
-
-
 def number(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
 
 
 def spread(found: Summary | None, line: Line) -> str:
-    """Mean ± standard deviation in percent; the floor has no spread."""
+    """Mean ± standard deviation, accuracies in percent; the floor has no spread."""
+    measure = line.measure
     if found is None or found.std is None or line.is_floor:
-        return percent(found.mean) if found else ""
-    return f"{percent(found.mean)} ± {percent(found.std)}"
+        return measure.text(found.mean) if found else ""
+    return f"{measure.text(found.mean)} ± {measure.text(found.std)}"
 
 
-def limits(found: Summary) -> str:
-    """The interval in percent."""
-    return f"{percent(found.shown[0])} to {percent(found.shown[1])}" if found.shown else "too few seeds"
+def limits(found: Summary, measure: Measure = ACCURACY) -> str:
+    """The interval, of shares in percent."""
+    return " to ".join(map(measure.text, found.shown)) if found.shown else "too few seeds"
 
 
-def signed_limits(found: Summary | Difference) -> str:
-    """The interval of a difference in points, or why there is none."""
+def signed_limits(found: Summary | Difference, measure: Measure = ACCURACY) -> str:
+    """The interval of a difference, of shares in points, or why there is none."""
     if found.shown:
-        return " to ".join(map(signed_percent, found.shown))
+        return " to ".join(map(measure.signed, found.shown))
     return found.why_not if isinstance(found, Difference) else "too few seeds"
 
 
 def shown_status(line: Line) -> str:
-    if not line.test_acc:
+    if not line.result:
         return line.status
     kinds = {"floor": line.is_floor, "control": line.is_control, "estimator": line.is_estimator}
     return next((kind for kind, applies in kinds.items() if applies), line.status)

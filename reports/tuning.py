@@ -81,11 +81,13 @@ def provenance(line: Line) -> str:
         return f"Tuned by their own sweeps: the members {', '.join(found[MEMBERS])}."
     if not found:
         return ""
-    untuned = "not known (failed)" if found["default_score"] is None else f"{found['default_score']:.4f}"
+    sign, default = line.measure.sign, found["default_score"]
+    untuned = "not known (failed)" if default is None else f"{sign * default:.4f}"
+    score = f"{'MAE' if line.measure.is_error else 'score'} {sign * found['valid_score']:.4f}"
     return (
         f"Tuned with {found['n_configurations']} configurations × seeds {', '.join(map(str, found['seeds']))}, "
-        f"{found['n_epochs']:,} epochs in all; budget of each run: {budget_text(found['budget'])}. Validation score "
-        f"{found['valid_score']:.4f} (loss {found['valid_loss']:.4f}), untuned {untuned}. Sweep {found['sweep']} of "
+        f"{found['n_epochs']:,} epochs in all; budget of each run: {budget_text(found['budget'])}. Validation "
+        f"{score} (loss {found['valid_loss']:.4f}), untuned {untuned}. Sweep {found['sweep']} of "
         f"suite {found['suite']}, {found['tuned_at']}; method revision {found['revision']}, code {found['code']}, "
         f"torch {found['torch']}, {found['device']}: {found['command']}"
     )

@@ -17,11 +17,14 @@ from benchmarks.trials import FAILED, FINISHED, PRUNED
 from reports.__main__ import main
 from reports.across_aggregate import aggregate
 from reports.across_page import to_html as index_html
+from reports.page import to_html as table_html
 from reports.sweep_page import to_html as sweep_html
+from reports.table import build_tables
 from tests.made_across import across_of, datasets_of
+from tests.made_regression import runs_off_by
 from tests.made_runs import TUNING, deliver, failed_record, made_tracking, on, three
 from tests.made_studies import made_population, made_study, put_study
-from tests.made_tables import KNOWN_CARD, known_truth
+from tests.made_tables import KNOWN_CARD, known_truth, tracking_of
 from tests.made_trials import study, sweep, trial
 
 PAGES = (
@@ -33,7 +36,7 @@ PAGES = (
     "sweeps/toy/index.html",
 )
 # Drawn by themselves, for what takes more runs than a store is worth here; their links lead nowhere.
-DRAWN = ("many/index.html", "searches/index.html")
+DRAWN = ("many/index.html", "searches/index.html", "errors/index.html")
 # A history of two stages: three epochs each, the fifth is kept.
 LOSSES = (0.9, 0.7, 0.6, 0.55, 0.5, 0.52)
 WARNING = "Made by hand: nothing here was measured."
@@ -70,13 +73,17 @@ def written_pages() -> dict[str, str]:
 
 @cache
 def all_pages() -> dict[str, str]:
-    """Those of ``written_pages``, an index of eight datasets, and a sweep of three methods."""
+    """Those of ``written_pages``, an index of eight datasets, a sweep of three methods, and a regression."""
     kinds = (FINISHED, PRUNED, PRUNED, FAILED)
     trials = [trial(i, None if i % 4 == 3 else 0.5 + i / 100, kinds[i % 4]) for i in range(16)]
     searches = sweep(study(*trials), study(*trials[:9], method="dmil"), study(trial(0, 0.6), method="unimodal_text"))
     with TemporaryDirectory() as name:
         many = across_of(Path(name), datasets_of("abcdefgh"))
-    return written_pages() | dict(zip(DRAWN, (index_html(many, aggregate(many)), sweep_html(searches)), strict=True))
+        records, files = runs_off_by({"joint": [0.5, 0.6, 0.7], "dmil": [0.4, 0.45, 0.5], "constant": [1.25] * 3})
+        tracking = tracking_of(Path(name), records, files=files)
+        (errors,) = build_tables(tracking)
+        drawn = index_html(many, aggregate(many)), sweep_html(searches), table_html(errors, tracking)
+    return written_pages() | dict(zip(DRAWN, drawn, strict=True))
 
 
 def as_leaderboard(record: RunRecord) -> RunRecord:

@@ -21,7 +21,7 @@ from reports.latex import hard_samples as to_latex
 from reports.leaderboard import to_markdown
 from reports.line import line_of
 from reports.page import to_html
-from reports.samples import Samples
+from reports.samples import Answers
 from reports.table import Table, build_tables, in_order
 from tests.made_runs import answers, made_plan, made_record, made_tracking, predictions, put, with_valid
 from tests.made_tables import KNOWN_CARD, MadeTracking, one_large
@@ -40,7 +40,7 @@ RIGHT = {
 SURE = [0.75, 0.99, 0.9, 0.9, 0.8, 0.95, 0.9, 0.875, 0.75]
 
 
-def made_samples(n_right: Sequence[int]) -> dict[int, Samples]:
+def made_samples(n_right: Sequence[int]) -> dict[int, Answers]:
     """The first n_right seeds say 1, which is right; of the others even ones say 2, odd ones 0. Gates of even seeds are
     0.7 at R, of odd seeds at S."""
     n = len(n_right)
@@ -48,7 +48,7 @@ def made_samples(n_right: Sequence[int]) -> dict[int, Samples]:
     for seed in range(N_SEEDS):
         is_right = np.asarray([seed < right for right in n_right])
         gate = np.asarray([[0.7, 0.2, 0.1] if seed % 2 == 0 else [0.1, 0.2, 0.7]] * n, dtype=np.float32)
-        found[seed] = Samples(
+        found[seed] = Answers(
             ids=tuple(f"s{i}" for i in range(n)),
             target=np.ones(n, dtype=np.int64),
             truth=None,

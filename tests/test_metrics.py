@@ -8,12 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from dmil import data
 from dmil.metrics import (
+    SENTIMENT,
     accuracy,
+    correlation,
     expected_calibration_error,
     macro_f1,
     mean_absolute_error,
     negative_log_likelihood,
+    seven_class_accuracy,
+    sign_accuracy,
+    sign_f1,
     synergy_indicator,
 )
 from dmil.seeds import generator
@@ -124,3 +130,68 @@ def test_absolute_error_by_hand() -> None:
     target = torch.tensor([1.0, 2.0, 4.0])
     assert mean_absolute_error(torch.tensor([[1.5], [2.0], [1.0]]), target) == pytest.approx(3.5 / 3, abs=1e-7)
     assert mean_absolute_error(torch.tensor([1.5, 2.0, 1.0]), target) == pytest.approx(3.5 / 3, abs=1e-7)
+
+
+PREDICTED = torch.tensor([[0.2], [-0.1], [1.4], [0.0], [-2.6], [3.9]])
+SENTIMENTS = torch.tensor([1.0, 0.0, -0.6, 0.0, -3.0, 2.8])
+
+
+def test_signs_by_hand() -> None:
+    """With zeros: + - + + - + for + + - + - +, four of six. Without: + + - + for + - - +, three of four."""
+    assert sign_accuracy(PREDICTED, SENTIMENTS, has_neutral=True) == pytest.approx(4 / 6)
+    assert sign_accuracy(PREDICTED, SENTIMENTS, has_neutral=False) == 3 / 4
+    # Of four + three are found, one - is called +: 2 * 3 / 8. Of two - one is found, one + is called -: 2 * 1 / 4.
+    assert sign_f1(PREDICTED, SENTIMENTS, has_neutral=True) == pytest.approx((4 * 6 / 8 + 2 * 2 / 4) / 6)
+    # Of two + both are found, three called +: 4 / 5. Of two - one is found and called -: 2 / 3.
+    assert sign_f1(PREDICTED, SENTIMENTS, has_neutral=False) == pytest.approx((2 * 4 / 5 + 2 * 2 / 3) / 4)
+
+
+def test_a_prediction_of_zero_is_positive_with_neutral_and_negative_without() -> None:
+    """Without neutral > 0 stands against the rest, as in MMSA."""
+    zero = torch.tensor([0.0])
+    assert sign_accuracy(zero, torch.tensor([2.0]), has_neutral=True) == 1
+    assert sign_accuracy(zero, torch.tensor([2.0]), has_neutral=False) == 0
+    assert sign_accuracy(zero, torch.tensor([-2.0]), has_neutral=False) == 1
+
+
+def test_nothing_but_zeros_has_no_signs() -> None:
+    zeros = torch.zeros(3)
+    assert math.isnan(sign_accuracy(zeros, zeros, has_neutral=False))
+    assert math.isnan(sign_f1(zeros, zeros, has_neutral=False))
+
+
+def test_seven_classes_by_hand() -> None:
+    """Rounded: 0 0 1 0 -3 3 for 1 0 -1 0 -3 3, four of six; halves go to the even number, and 9 is clipped to 3."""
+    assert seven_class_accuracy(PREDICTED, SENTIMENTS) == pytest.approx(4 / 6)
+    assert seven_class_accuracy(torch.tensor([0.5, 1.5, 9.0]), torch.tensor([0.0, 2.0, 3.0])) == 1
+    assert seven_class_accuracy(torch.tensor([0.5, 1.5, 9.0]), torch.tensor([1.0, 1.0, 2.0])) == 0
+
+
+def test_correlation_by_hand() -> None:
+    """Deviations -1 0 1 and -2 1 1: products 3, squares 2 and 6."""
+    assert correlation(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0.0, 3.0, 3.0])) == pytest.approx(
+        3 / math.sqrt(12)
+    )
+    assert correlation(torch.tensor([1.0, 2.0]), torch.tensor([5.0, 4.0])) == pytest.approx(-1)
+    assert math.isnan(correlation(torch.tensor([0.1, 0.1]), torch.tensor([5.0, 4.0])))
+    assert math.isnan(correlation(torch.tensor([0.1, 0.2]), torch.tensor([4.0, 4.0])))
+
+
+def test_sentiment_as_scikit_learn_and_numpy() -> None:
+    import numpy as np
+    from sklearn import metrics as theirs
+
+    rng = generator("sentiment")
+    target = (3 * torch.randn(300, generator=rng)).round().clamp(-9, 9) / 3
+    predicted = (target + 1.5 * torch.randn(300, generator=rng)).unsqueeze(-1)
+    y, p = target.numpy(), predicted.squeeze(-1).numpy()
+    assert correlation(predicted, target) == pytest.approx(np.corrcoef(p, y)[0, 1], abs=1e-6)
+    counted = y != 0
+    signs = {"has0": (y >= 0, p >= 0), "non0": (y[counted] > 0, p[counted] > 0)}
+    for name, (true, said) in signs.items():
+        assert SENTIMENT[f"acc2_{name}"](predicted, target) == pytest.approx(theirs.accuracy_score(true, said))
+        f1 = theirs.f1_score(true, said, average="weighted")
+        assert SENTIMENT[f"f1_{name}"](predicted, target) == pytest.approx(f1)
+    seven = np.mean(np.round(np.clip(p, -3, 3)) == np.round(np.clip(y, -3, 3)))
+    assert SENTIMENT["acc7"](predicted, target) == pytest.approx(seven)
+    assert tuple(SENTIMENT) == data.SENTIMENT

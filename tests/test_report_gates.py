@@ -17,7 +17,7 @@ from reports.interaction_tables import gate_table, information_table, theorem_ta
 from reports.interactions import ALL
 from reports.leaderboard import to_markdown
 from reports.page import render
-from reports.samples import read_samples
+from reports.samples import Answers, read_samples
 from reports.statistics import entropy, rank_correlation
 from reports.table import build_tables
 from reports.ternary import LARGEST, cells, counts, legend, outline, point, shares, triangles
@@ -177,6 +177,7 @@ def test_reliability_by_hand(tmp_path: Path) -> None:
     frame = predictions([[0.2, 0.8], [0.15, 0.85], [0.45, 0.55], [0.0, 1.0]], [1, 0, 1, 1], gate=one_large(["R"] * 4))
     frame.to_parquet(tmp_path / "predictions.parquet")
     samples = read_samples(tmp_path / "predictions.parquet", "run x")
+    assert isinstance(samples, Answers)
     found = reliability("joint", [samples, samples])
     assert [tuple(round(value, 6) for value in one) for one in found.bins] == [
         (0.55, 1.0, 0.25),

@@ -165,8 +165,8 @@ def test_old_files_without_gates_keep_working(tmp_path: Path) -> None:
     table = known_table(tmp_path, edit=without("gate_", "logit_"))
     one = analysis(table, "dmil")
     assert (one.why_not, one.attribution, one.is_gated) == ("no components", None, False)
-    assert one.parts["r"].accuracy
-    assert one.parts["r"].accuracy.mean == pytest.approx(5 / 6)
+    assert one.parts["r"].result
+    assert one.parts["r"].result.mean == pytest.approx(5 / 6)
     assert "gate_" not in to_csv(table).splitlines()[0].replace("gate_entropy_bits", "")
     assert 'class="gates"' not in page_of(table, tmp_path)
 

@@ -60,6 +60,7 @@ def test_the_file_of_references_keeps_its_rules() -> None:
     assert {one.dataset for one in found} == {
         *("mosi", "mosi-acl2017", "utd_mhad", "mex", "rosmap"),
         *("crema_d", "kinetics_sounds", "ucf101", "mosei"),
+        *("mosei-regression", "mosi-aligned-regression"),
     }
     assert all((one.tolerance is None) == bool(one.difference) for one in found)
     assert all(one.source and one.what for one in found)

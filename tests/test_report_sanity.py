@@ -17,7 +17,7 @@ from benchmarks.errors import UserError
 from benchmarks.record import AUDIT
 from reports.control import control_of
 from reports.leaderboard import caption, to_markdown
-from reports.samples import Samples
+from reports.samples import Answers
 from reports.sanity import bayes_error, checks, gap_error
 from reports.sanity_tables import section, tally
 from reports.table import Table, build_tables
@@ -90,13 +90,13 @@ def test_without_a_complete_constant_row_nothing_is_known(tmp_path: Path) -> Non
     assert verdict(table_with(tmp_path, *rows), "Constant row")[0] == UNKNOWN
 
 
-def runs(*by_seed: Sequence[int], target: Sequence[int]) -> list[Samples]:
+def runs(*by_seed: Sequence[int], target: Sequence[int]) -> list[Answers]:
     """Samples of a seed, 1 where it was right."""
     n = len(target)
     ids = tuple(f"s{i:03d}" for i in range(n))
     labels = np.asarray(target)
     return [
-        Samples(
+        Answers(
             ids,
             labels,
             truth=None,

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from benchmarks.trials import FAILED, FINISHED, PRUNED
+from reports.figures import round_axis
 from reports.importances import importances
 from reports.mixture_figure import TOP as TOP_OF_ALL
 from reports.orderings import best_of, best_so_far
 from reports.sweep import Study
-from reports.sweep_figures import costs, counts, orderings, round_axis, spending
+from reports.sweep_figures import costs, counts, orderings, spending
 from reports.sweep_plots import BELOW, HEIGHT, TOP, Scale, across, down, ordering, panels, survivors
 from tests.made_studies import made_params
 from tests.made_trials import mixed, study, sweep, trial
