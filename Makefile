@@ -17,9 +17,9 @@ setup: $(READY) ## install .venv from constraints.txt; the others do so when it 
 lint: $(READY) ## ruff and mypy
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 test: $(READY) ## the tests that take seconds
-	$(PY) -m pytest -m 'not slow'
+	$(PY) -m pytest -m 'not slow' -n auto --dist loadfile
 test-all: $(READY) ## all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadfile
 data: $(READY) ## fetch, verify and prepare DATASET
 	$(PY) -m benchmarks data $(call flags,DATASET)
 bench: DATASET ?= $(if $(SUITE),,interactions-mixed)

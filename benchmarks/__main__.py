@@ -110,7 +110,8 @@ def _data(options: argparse.Namespace) -> int:
 
     splits = prepare(options.dataset)
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.parts().items())
-    widths = ", ".join(f"{name} ({width})" for name, width in splits.train.dims.items())
+    shapes = {name: "x".join(map(str, shape)) for name, shape in splits.train.shapes.items()}
+    widths = ", ".join(f"{name} ({shape})" for name, shape in shapes.items())
     checksum = splits.checksum()
     print(f"{splits.card.name}: {sizes}; modalities {widths}; checksum {checksum[:16]}")
     found = audited(canonical(options.dataset), splits, checksum)

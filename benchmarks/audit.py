@@ -13,28 +13,26 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from benchmarks import checks, leak_probe
+from benchmarks import audit_columns, checks, leak_probe, pooled
 from benchmarks.checks import ALARM, MARGIN, N_ERRORS, PASS, UNKNOWN, Check
 from benchmarks.record import content_hash
 from benchmarks.registry import cache_folder
 from dmil.data import Split, Splits
 
-Floats = NDArray[np.float64]
 Parts = Mapping[str, Split]
+Keys = Mapping[str, Sequence[bytes]]  # modality -> one of each sample, the same for the same content, BLANK for zeros
 
 N_NAMED = 3  # examples in a text
-NEAR = 0.005  # a column is nearly constant where all but this share of its rows at either end have one value
-STANDARD = 1e-3  # how far from mean 0 and deviation 1 rounding, in float32, may leave a column
-SCALED_ON = {"train": ("train",), "train and valid": ("train", "valid"), "all splits": ("train", "valid", "test")}
+BLANK = b""
 
 
 def audited(dataset: str, splits: Splits, checksum: str) -> dict[str, Any]:
@@ -63,7 +61,8 @@ def audited(dataset: str, splits: Splits, checksum: str) -> dict[str, Any]:
 
 def _key(splits: Splits, checksum: str) -> str:
     """Of everything that decides what an audit says."""
-    sources = [Path(str(module.__file__)) for module in (checks, leak_probe)] + [Path(__file__)]
+    sources = [Path(str(module.__file__)) for module in (audit_columns, checks, leak_probe, pooled)]
+    sources.append(Path(__file__))
     code = [sha256(path.read_bytes()).hexdigest() for path in sources]
     return content_hash([checksum, splits.card.to_dict(), code, version("scikit-learn"), version("numpy")])
 
@@ -72,20 +71,22 @@ def audit(splits: Splits) -> dict[str, Any]:
     """All that is found, as JSON content: ``checks`` (name, verdict, text), and what the checks were read from.
 
     splits: samples, groups and samples per class of each. repeats: samples of a split whose features are also in an
-    earlier one, by "split in split" and modality, ``all`` for all modalities at once. columns: of each modality, how
-    many there are, how many are constant in training and how many nearly so. scaling: largest deviation of a column
-    from mean 0 or deviation 1 over the rows of one or several splits. probe: see ``leak_probe.Probe``.
+    earlier one, by "split in split" and modality, ``all`` for all modalities at once. columns: of each modality that
+    has some, how many there are, how many are constant in training and how many nearly so. scaling: of these, the
+    largest deviation of a column from mean 0 or deviation 1 over the rows of one or several splits. probe: see
+    ``leak_probe.Probe``.
     """
-    parts = splits.parts()
-    repeats = {f"{late} in {early}": _repeats(parts[early], parts[late]) for early, late in combinations(parts, 2)}
-    scaling = {modality: _scaling(parts, modality) for modality in splits.train.inputs}
+    parts, modalities = splits.parts(), tuple(splits.train.inputs)
+    keys = {name: _keys(split) for name, split in parts.items()}
+    repeats = {f"{late} in {early}": _repeats(keys[early], keys[late]) for early, late in combinations(parts, 2)}
+    scaling = {m: one for m in modalities if (one := audit_columns.scaling(parts, m)) is not None}
     why_not = leak_probe.why_not(splits)
     probes = [] if why_not else leak_probe.probe(splits)
     found = [
         _check_ids(parts),
         _check_groups(splits),
         _check_repeats(parts, repeats),
-        _check_scaling(scaling, splits.card.preprocessing),
+        audit_columns.check(parts, scaling, splits.card.preprocessing),
         _check_probes(probes, why_not, has_groups=bool(splits.train.groups)),
     ]
     return {
@@ -93,7 +94,7 @@ def audit(splits: Splits) -> dict[str, Any]:
         "splits": {name: _sizes(split, splits) for name, split in parts.items()},
         "class_names": list(splits.task.class_names),
         "repeats": repeats,
-        "columns": {modality: _columns(x.double().numpy()) for modality, x in splits.train.inputs.items()},
+        "columns": {m: counts for m in scaling if (counts := audit_columns.counted(splits.train, m))},
         "scaling": scaling,
         "probe": [asdict(probe) | {"is_alarm": probe.is_alarm} for probe in probes],
     }
@@ -150,27 +151,33 @@ def _check_groups(splits: Splits) -> Check:
     return Check(name, PASS, f"No group (speaker, video, subject) is in two splits: {sizes}.")
 
 
-def _repeats(early: Split, late: Split) -> dict[str, int]:
+def _keys(split: Split) -> Keys:
+    found: dict[str, Sequence[bytes]] = {}
+    for modality, x in split.inputs.items():
+        own = [_key_of(one) for part in x.split(pooled.BLOCK) for one in part]
+        found[modality] = [own[i] for i in split.rows[modality].tolist()] if modality in split.rows else own
+    return found
+
+
+def _key_of(x: torch.Tensor) -> bytes:
+    """-0 is 0."""
+    array = x.numpy()
+    if not array.any():
+        return BLANK
+    return blake2b((array + 0.0 if x.is_floating_point() else array).tobytes(), digest_size=16).digest()
+
+
+def _repeats(early: Keys, late: Keys) -> dict[str, int]:
     """How many samples of ``late`` have exactly the features of a sample of ``early``."""
-    rows = {
-        modality: [_row_bytes(split.inputs[modality].numpy()) for split in (early, late)] for modality in late.inputs
-    }
-    pairs = [list(zip(*(both[i] for both in rows.values()), strict=True)) for i in range(2)]
-    blank = [bytes(len(row)) for row in pairs[1][0]] if pairs[1] else []
-    known = set(pairs[0])
-    whole = sum(sample in known and list(sample) != blank for sample in pairs[1])
-    return {"all": whole} | {modality: _n_in(both[1], both[0]) for modality, both in rows.items()}
+    known = set(zip(*early.values(), strict=True))
+    whole = sum(sample in known and any(sample) for sample in zip(*late.values(), strict=True))
+    return {"all": whole} | {modality: _n_in(late[modality], early[modality]) for modality in late}
 
 
 def _n_in(late: Sequence[bytes], early: Sequence[bytes]) -> int:
-    """Rows that are in both, but for rows of zeros: nothing was measured there."""
-    known = set(early)
-    return sum(row in known and any(row) for row in late)
-
-
-def _row_bytes(x: NDArray[Any]) -> list[bytes]:
-    """Equal rows give equal bytes, -0 being 0."""
-    return [row.tobytes() for row in np.ascontiguousarray(x + 0.0)]
+    """Samples that are in both, but for those of zeros: nothing was measured there."""
+    known = set(early) - {BLANK}
+    return sum(key in known for key in late)
 
 
 def _check_repeats(parts: Parts, repeats: Mapping[str, Mapping[str, int]]) -> Check:
@@ -193,51 +200,6 @@ def _check_repeats(parts: Parts, repeats: Mapping[str, Mapping[str, int]]) -> Ch
     return Check(name, PASS, f"{text} In one modality alone: {', '.join(single)}." if single else text)
 
 
-def _columns(x: Floats) -> dict[str, int]:
-    low, high = np.quantile(x, [NEAR, 1 - NEAR], axis=0, method="nearest")
-    n_constant = int((np.ptp(x, axis=0) == 0).sum())
-    return {"n": x.shape[1], "n_constant": n_constant, "n_nearly": int((low == high).sum()) - n_constant}
-
-
-def _scaling(parts: Parts, modality: str) -> dict[str, float | None]:
-    """Rows of which splits -> the largest deviation of a column from mean 0 or deviation 1; None where no column can
-    tell. Columns that are constant in training are left out, and so are those that reach, in these rows, the largest
-    value of all: they may be clipped."""
-    values = {name: split.inputs[modality].double().numpy() for name, split in parts.items()}
-    clip = max(float(np.abs(x).max()) for x in values.values())
-    varies = np.ptp(values["train"], axis=0) > 0
-    found: dict[str, float | None] = {}
-    for on, names in SCALED_ON.items():
-        x = np.concatenate([values[name] for name in names])
-        x = x[:, varies & (np.abs(x).max(axis=0) < clip)]
-        found[on] = float(max(np.abs(x.mean(0)).max(), np.abs(x.std(0) - 1).max())) if x.size else None
-    return found
-
-
-def _check_scaling(scaling: Mapping[str, Mapping[str, float | None]], preprocessing: str) -> Check:
-    """On which rows the columns were standardised can be read off them. Nothing else of the preprocessing can."""
-    name = "Preprocessing"
-    stated = f"What the card states cannot be checked further: {preprocessing}."
-    fits = {modality: _fitted_on(found) for modality, found in scaling.items()}
-    wrong = [f"{modality} over {on}" for modality, on in fits.items() if on not in ("train", "")]
-    if wrong:
-        return Check(name, ALARM, f"Columns are standardised over more than the training rows: {', '.join(wrong)}.")
-    unknown = [modality for modality, on in fits.items() if not on]
-    if unknown:
-        text = f"Columns of {', '.join(unknown)} do not show on which rows they were standardised, if they were."
-        return Check(name, UNKNOWN, f"{text} {stated}")
-    missed = [value for found in scaling.values() if (value := found["all splits"]) is not None]
-    others = f"; over all rows they miss that by up to {max(missed):.2g}" if missed else ""
-    text = f"Measured: columns have mean 0 and deviation 1 over the training rows{others}."
-    return Check(name, PASS, f"{text} {stated}")
-
-
-def _fitted_on(found: Mapping[str, float | None]) -> str:
-    """The rows over which all columns are standard, empty where none or several are."""
-    on = [name for name, deviation in found.items() if deviation is not None and deviation < STANDARD]
-    return on[0] if len(on) == 1 else ""
-
-
 def _check_probes(probes: Sequence[leak_probe.Probe], why_not: str, *, has_groups: bool) -> Check:
     name = "Label leak"
     if why_not:
@@ -245,17 +207,18 @@ def _check_probes(probes: Sequence[leak_probe.Probe], why_not: str, *, has_group
     by = "group" if has_groups else "sample"
     rule = f"more than {100 * MARGIN:.0f} points and {N_ERRORS} standard errors"
     leaks = [f"{probe.modality} {_both(probe)}" for probe in probes if probe.is_alarm]
+    pools = "".join(f" Of {probe.modality} it sees {probe.shown}." for probe in probes if probe.shown)
     if leaks:
         return Check(
             name,
             ALARM,
             f"A linear model knows the labels inside training and validation data, cross-validated by {by}, far better "
             f"than on test data (by {rule}): {', '.join(leaks)}. Features made with those labels look like this; "
-            "validation, tuning and modality importance then mean nothing.",
+            f"validation, tuning and modality importance then mean nothing.{pools}",
         )
     shown = ", ".join(f"{probe.modality} {_both(probe)}" for probe in probes)
     text = f"A linear model on one modality is not better inside training and validation data, cross-validated by {by}"
-    return Check(name, PASS, f"{text}, than on test data (by {rule}): {shown}.")
+    return Check(name, PASS, f"{text}, than on test data (by {rule}): {shown}.{pools}")
 
 
 def _both(probe: leak_probe.Probe) -> str:

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.checks import is_far_above
-from dmil.data import Splits
+from benchmarks.pooled import BLOCK, Pool
+from dmil.data import Split, Splits
 
 N_FOLDS = 5
 PENALTY = 0.03  # C of scikit-learn's LogisticRegression, on standardised columns
 N_ITERATIONS, TOLERANCE = 500, 1e-3
 N_MOST = 2000  # samples to fit on; of a larger dataset as many are drawn: a leak of ten points needs no more
+N_MOST_TEST = 5000  # and to judge on
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +36,8 @@ class Probe:
     """Accuracy of a linear model on one modality, with standard errors.
 
     inside: cross-validated over all that is not test; test: fitted on all of that, judged on test. n_unconverged: fits,
-    of one for each fold and one for the test, that were stopped at ``N_ITERATIONS``.
+    of one for each fold and one for the test, that were stopped at ``N_ITERATIONS``. shown: what the model sees of a
+    sample whose numbers are no features, empty where they are.
     """
 
     modality: str
@@ -43,6 +46,7 @@ class Probe:
     test: float
     test_error: float
     n_unconverged: int
+    shown: str = ""
 
     @property
     def is_alarm(self) -> bool:
@@ -77,18 +81,22 @@ def known_part(splits: Splits) -> Known:
     """What the probe may fit on, at most ``N_MOST`` rows, drawn with a fixed seed."""
     target = np.concatenate([splits.train.target.numpy(), splits.valid.target.numpy()])
     names = [*splits.train.groups, *splits.valid.groups]
-    rows = np.arange(len(target))
-    if len(rows) > N_MOST:
-        rows = np.sort(np.random.default_rng(0).choice(rows, N_MOST, replace=False))
+    rows = _drawn(len(target), N_MOST)
     groups = np.unique(np.asarray(names)[rows], return_inverse=True)[1] if len(names) == len(target) else None
     return Known(rows, target[rows], groups)
+
+
+def _drawn(n: int, most: int) -> Ints:
+    """All of n row numbers, or ``most`` of them, in order."""
+    rows = np.arange(n)
+    return rows if n <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
 def why_not(splits: Splits) -> str:
     """Why a dataset cannot be probed, empty where it can."""
     if splits.task.kind != "classification":
         return f"the task is a {splits.task.kind}"
-    if not all(x.isfinite().all() for split in splits.parts().values() for x in split.inputs.values()):
+    if not all(_is_finite(split) for split in splits.parts().values()):
         return "features are not finite"
     known = known_part(splits)
     if len(np.unique(known.target)) < 2:
@@ -102,22 +110,30 @@ def why_not(splits: Splits) -> str:
     return ""
 
 
+def _is_finite(split: Split) -> bool:
+    floats = (x for x in split.inputs.values() if x.is_floating_point())
+    return all(bool(part.isfinite().all()) for x in floats for part in x.split(BLOCK))
+
+
 def probe(splits: Splits) -> list[Probe]:
     """One result per modality. The dataset must be one that ``why_not`` has nothing against."""
     known, test = known_part(splits), splits.test
-    truth = test.target.numpy()
-    places = np.unique(np.asarray(test.groups), return_inverse=True)[1] if test.groups else None
+    drawn = _drawn(len(test), N_MOST_TEST)
+    truth = test.target.numpy()[drawn]
+    places = np.unique(np.asarray(test.groups)[drawn], return_inverse=True)[1] if test.groups else None
+    n_train = len(splits.train)
+    early, late = known.rows[known.rows < n_train], known.rows[known.rows >= n_train] - n_train
     found = []
-    for modality, shown in test.inputs.items():
-        parts = [split.inputs[modality] for split in (splits.train, splits.valid)]
-        x = np.concatenate([part.double().numpy() for part in parts])[known.rows]
+    for modality in test.inputs:
+        pool = Pool.of(splits.train, modality)
+        x = np.concatenate([pool.rows(splits.train, early), pool.rows(splits.valid, late)])
         hits, n_unconverged = np.zeros(len(x), dtype=bool), 0
         for fit, rest in known.folds():
             model = _fitted(x[fit], known.target[fit])
             hits[rest] = model.predict(x[rest]) == known.target[rest]
             n_unconverged += _is_unfinished(model)
         model = _fitted(x, known.target)
-        on_test = model.predict(shown.double().numpy()) == truth
+        on_test = model.predict(pool.rows(test, drawn)) == truth
         found.append(
             Probe(
                 modality,
@@ -126,6 +142,7 @@ def probe(splits: Splits) -> list[Probe]:
                 float(on_test.mean()),
                 standard_error(on_test, places),
                 n_unconverged + _is_unfinished(model),
+                pool.how,
             )
         )
     return found
@@ -153,6 +170,7 @@ def _fitted(x: Floats, target: Ints) -> Any:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, tol=TOLERANCE, max_iter=N_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # counted instead
+        warnings.filterwarnings("ignore", "The number of unique classes is greater")  # of few samples of many classes
         return model.fit(x, target)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.registry import FAMILIES, data_root, family, names, status
+from benchmarks.registry import FAMILIES, data_root, family, names, own_names, status
 from benchmarks.suite import suite_names
 
 
@@ -11,7 +11,7 @@ def listing() -> str:
     from benchmarks.methods import TABLE
 
     lines = [f"datasets (files below {data_root()}):"]
-    for name in names():
+    for name in [*names(), *own_names()]:
         found = status(name)
         lines.append(f"  {name:<20} {found}  [{found.title}]")
     lines += [f"  any {family(prefix).GRAMMAR}" for prefix in FAMILIES]

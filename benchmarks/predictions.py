@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dmil.data import Card, Split
     from dmil.method import Output
+
+
+MANY = 256
+ROWS = 4096  # at a time, where there are many classes
 
 
 def write(path: Path, parts: Sequence[tuple[str, Split, Output]], card: Card, components: Sequence[str]) -> None:
@@ -16,7 +22,9 @@ def write(path: Path, parts: Sequence[tuple[str, Split, Output]], card: Card, co
 
     Columns: id, group, split, target, truth (name or null), prob_<class>, and where the method has components
     logit_<component>_<class> and gate_<component>. A regression has ``prediction`` instead of prob. An estimator adds
-    info_<composition>, in nats, from ``Output.extra``.
+    info_<composition>, in nats, from ``Output.extra``. Of more than ``MANY`` classes there are the likeliest and its
+    probability alone, as ``answer`` and ``confidence``, and of components answer_<component> and
+    confidence_<component>: everything else would take gigabytes.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -39,13 +47,28 @@ def _columns(name: str, split: Split, output: Output, card: Card, components: Se
     }
     if split.target.is_floating_point():
         columns["prediction"] = output.logits[:, 0].float().numpy()
+    elif output.logits.shape[-1] <= MANY:
+        columns |= _by_class("prob", output.logits.softmax(-1))
     else:
-        for k, column in enumerate(output.logits.softmax(-1).float().unbind(-1)):
-            columns[f"prob_{k}"] = column.numpy()
+        columns |= _likeliest("", output.logits)
     if output.components is not None:
-        for component, logits in zip(components, output.components.float(), strict=True):
-            columns |= {f"logit_{component}_{k}": column.numpy() for k, column in enumerate(logits.unbind(-1))}
+        is_whole = output.logits.shape[-1] <= MANY
+        for component, logits in zip(components, output.components, strict=True):
+            columns |= _by_class(f"logit_{component}", logits) if is_whole else _likeliest(f"_{component}", logits)
     if output.gate is not None:
         columns |= {f"gate_{c}": g.numpy() for c, g in zip(components, output.gate.float().unbind(-1), strict=True)}
     columns |= {key: values.float().numpy() for key, values in output.extra.items() if key.startswith("info_")}
     return columns
+
+
+def _by_class(name: str, values: Tensor) -> dict[str, Any]:
+    return {f"{name}_{k}": column.numpy() for k, column in enumerate(values.float().unbind(-1))}
+
+
+def _likeliest(suffix: str, logits: Tensor) -> dict[str, Any]:
+    """Of each row (N, C) the class with the largest probability, and that probability."""
+    import torch
+
+    found = [part.softmax(-1).float().max(-1) for part in logits.split(ROWS)]
+    answer, confidence = (torch.cat([one[i] for one in found]).numpy() for i in (1, 0))
+    return {f"answer{suffix}": answer, f"confidence{suffix}": confidence}

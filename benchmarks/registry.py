@@ -17,17 +17,28 @@ if TYPE_CHECKING:
 # Visible name -> module in datasets/, which has CARD, RAW, LIBRARIES and prepare(root); and, where its samples are
 # texts that a reader of results wants to see, describe(root): sample -> text, empty without the raw files.
 DATASETS = {
+    "clevr": "clevr",
     "digits": "digits",
     "mex": "mex",
     "mosi": "mosi",
     "mosi-acl2017": "mosi_acl2017",
+    "sort-of-clevr": "sort_of_clevr",
+    "mosi-tokens": "mosi_tokens",
     "utd_mhad": "utd_mhad",
+    "utd_mhad-seq": "utd_mhad_seq",
+    "vqa": "vqa",
 }
 # First part of a visible name -> module in datasets/ that makes a dataset of every such name: see `Family`.
 FAMILIES = {
     "interactions": "interactions",
     "avdigits": "avdigits",
     "rosmap": "rosmap",
+    "cremad": "cremad",
+    "kinetics_sounds": "kinetics_sounds",
+    "ucf101": "ucf101",
+    "folder": "folder",
+    "mosei": "mosei",
+    "mosi": "mosi_sequences",  # all but the three datasets above
 }
 DEFAULT_DATASET = "interactions-mixed"
 
@@ -47,7 +58,10 @@ class Family(Protocol):
         """The one name under which the dataset ``name`` is known."""
 
     def variant(self, name: str) -> Any:
-        """What the module of a dataset has, for one variant; and ``__file__``, the code that it is made by."""
+        """What the module of a dataset has, for one variant; and ``__file__``, the code that it is made by.
+
+        One that the user describes in files, not in its name, has ``at(root)`` too: the same, read from there.
+        """
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,12 @@ def names() -> list[str]:
     return [*(name for prefix in FAMILIES for name in family(prefix).NAMES), *DATASETS]
 
 
+def own_names() -> list[str]:
+    """Datasets that the user has described in folders below the data root."""
+    found: list[str] = _helper(FAMILIES["folder"]).found(data_root())
+    return found
+
+
 def family(prefix: str) -> Family:
     return cast(Family, _helper(FAMILIES[prefix]))
 
@@ -90,7 +110,7 @@ def canonical(name: str) -> str:
         return name
     prefix = name.partition("-")[0]
     if prefix not in FAMILIES:
-        hint = suggestion(name, [*FAMILIES, *DATASETS], also=names())
+        hint = suggestion(name, dict.fromkeys([*FAMILIES, *DATASETS]), also=[*names(), *own_names()])
         raise UserError(f"unknown dataset {name!r}: {hint}; `list` shows variants")
     try:
         return family(prefix).canonical(name)
@@ -98,15 +118,17 @@ def canonical(name: str) -> str:
         raise UserError(f"unknown dataset {name!r}: {error}") from error
 
 
-def load_dataset(name: str, *, root: Path | None = None) -> Splits:
+def load_dataset(name: str, *, root: Path | None = None, recheck: bool = False) -> Splits:
     """The prepared splits of ``name``; prepared, and its files downloaded, if need be.
 
+    recheck: where raw files that the user put there have changed since, prepare it again.
     Raises UserError where the name is unknown or the raw files cannot be had, are wrong or cannot be stored.
     """
     name = canonical(name)
-    module, cache, files = _loader(name), _helper("_cache"), _helper("_files")
+    root = root or data_root()
+    module, cache, files = _loader(name, root), _helper("_cache"), _helper("_files")
     try:
-        splits: Splits = cache.load(name, module, root or data_root())
+        splits: Splits = cache.load(name, module, root, recheck=recheck)
     except files.DataError as error:
         raise UserError(f"dataset {name}: {error}") from error
     return splits
@@ -118,11 +140,12 @@ def describe(name: str, *, root: Path | None = None) -> dict[str, str] | None:
     Raises UserError where the name is unknown or a raw file is wrong.
     """
     name = canonical(name)
-    module, files = _loader(name), _helper("_files")
+    root = root or data_root()
+    module, files = _loader(name, root), _helper("_files")
     if not hasattr(module, "describe"):
         return None
     try:
-        found: dict[str, str] = module.describe(root or data_root())
+        found: dict[str, str] = module.describe(root)
     except files.DataError as error:
         raise UserError(f"dataset {name}: {error}") from error
     return found
@@ -130,22 +153,21 @@ def describe(name: str, *, root: Path | None = None) -> dict[str, str] | None:
 
 def prepare(name: str, *, root: Path | None = None) -> Splits:
     """Like ``load_dataset``, but verifies the checksums of raw files that are there even if the cache is complete."""
-    name = canonical(name)
-    module, files = _loader(name), _helper("_files")
-    root = root or data_root()
+    name, root = canonical(name), root or data_root()
+    module, files = _loader(name, root), _helper("_files")
     try:
         files.fetch((raw for raw in module.RAW if raw.is_present(root)), root)
     except files.DataError as error:
         raise UserError(f"dataset {name}: {error}") from error
-    return load_dataset(name, root=root)
+    return load_dataset(name, root=root, recheck=True)
 
 
 def status(name: str, *, root: Path | None = None) -> Status:
-    """Looks at names of files only; reads and hashes no data. Raises UserError for an unknown name."""
-    name = canonical(name)
-    module = _loader(name)
+    """Looks at names of files only; hashes no data but a user's own. Raises UserError for an unknown name."""
+    name, root = canonical(name), root or data_root()
+    module = _loader(name, root)
     prepared: Path = _helper("_cache").location(name, module)
-    missing = _helper("_files").missing(module.RAW, root or data_root())
+    missing = _helper("_files").missing(module.RAW, root)
     return Status(name, module.CARD.title, prepared.is_file(), missing)
 
 
@@ -160,9 +182,22 @@ def estimator_problems() -> ModuleType:
     return _helper("estimator_problems")
 
 
-def _loader(name: str) -> Any:
+def minilm_folder() -> Path:
+    """Weights and tokenizer of MiniLM, verified; fetched if need be. Raises UserError where they cannot be had."""
+    files = _helper("_files")
+    try:
+        folder: Path = _helper("_minilm").WEIGHTS.fetch(data_root())
+    except files.DataError as error:
+        raise UserError(f"encoder minilm: {error}") from error
+    return folder
+
+
+def _loader(name: str, root: Path) -> Any:
     """The module of a dataset, or the variant of a family, by its canonical name."""
-    return _helper(DATASETS[name]) if name in DATASETS else family(name.partition("-")[0]).variant(name)
+    if name in DATASETS:
+        return _helper(DATASETS[name])
+    made = family(name.partition("-")[0]).variant(name)
+    return made.at(root) if hasattr(made, "at") else made
 
 
 def _helper(module: str) -> ModuleType:

@@ -13,24 +13,28 @@ from torch import Tensor
 from dmil.data import Card, Split, Splits, Task
 
 from ._download import DataError
-
-CLIP = 5.0  # standard deviations
-CONSTANT = 1e-7  # a column whose deviation is below this share of the widest column's is rounding noise
+from ._scaling import standardised
 
 
-def assemble(samples: Split, rows: Mapping[str, Sequence[int]], *, task: Task, card: Card) -> Splits:
+def assemble(
+    samples: Split,
+    rows: Mapping[str, Sequence[int]],
+    *,
+    task: Task,
+    card: Card,
+    n_blocks: Mapping[str, int] | None = None,
+) -> Splits:
     """Cuts ``samples`` (all of them, unscaled) into the splits of ``rows`` (split name -> row numbers, in order).
 
-    Every column is standardised with mean and deviation of the training rows alone, then clipped to +-5.
-    Columns that are constant in training become 0 everywhere. Inputs come out as float32.
+    Inputs are standardised with mean and deviation of the training rows alone: see ``standardised``, which also says
+    what ``n_blocks``, by modality, is for.
     """
     parts = {name: _take(samples, index) for name, index in rows.items()}
     scaled: dict[str, dict[str, Tensor]] = {name: {} for name in parts}
-    for modality, train in parts["train"].inputs.items():
-        mean, std = train.double().mean(0), train.double().std(0, correction=0)
-        scale = torch.where(std <= CONSTANT * std.max(), 0.0, 1 / std)
-        for name, part in parts.items():
-            scaled[name][modality] = ((part.inputs[modality].double() - mean) * scale).clamp(-CLIP, CLIP).float()
+    for modality in samples.inputs:
+        whole = {name: part.inputs[modality] for name, part in parts.items()}
+        for name, x in standardised(whole, n_blocks=(n_blocks or {}).get(modality)).items():
+            scaled[name][modality] = x
     done = {name: replace(part, inputs=scaled[name]) for name, part in parts.items()}
     return Splits(done["train"], done["valid"], done["test"], task, card)
 

@@ -15,6 +15,8 @@ from ._download import DataError, staged
 
 log = logging.getLogger("dmil.datasets")
 
+Stored = tuple[dict[str, Tensor], dict[str, Any]]
+
 
 def save(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     """Raises DataError where ``path`` cannot be written."""
@@ -22,12 +24,12 @@ def save(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None
 
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     text = json.dumps(record)  # keys keep their order: modalities come back as they went in
-    metadata = {"record": text, "checksum": _checksum(tensors, text)}
+    metadata = {"record": text, "checksum": checksum(tensors, text)}
     with staged(path) as part:
         part.write_bytes(to_bytes(tensors, metadata))
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load(path: Path) -> Stored | None:
     """What ``save`` wrote; None if the file is not there or is damaged (the log says which)."""
     from safetensors import SafetensorError, safe_open
 
@@ -38,7 +40,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             metadata = file.metadata()
             record = json.loads(metadata["record"])
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-        intact = metadata["checksum"] == _checksum(tensors, metadata["record"])
+        intact = metadata["checksum"] == checksum(tensors, metadata["record"])
     except (SafetensorError, KeyError, TypeError, ValueError):
         intact = False
     except OSError as error:
@@ -49,7 +51,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return tensors, record
 
 
-def _checksum(tensors: dict[str, Tensor], record: str) -> str:
+def checksum(tensors: dict[str, Tensor], record: str) -> str:
+    """SHA-256 over names, types, shapes and bytes of the tensors, and the record."""
     digest = hashlib.sha256(record.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -86,7 +86,8 @@ class Variant:
         sizes = {"train": mixture.n_train, "valid": N_VALID, "test": N_TEST}
         parts = {part: _split(mixture, part, n) for part, n in sizes.items()}
         names = tuple(str(label) for label in range(mixture.n_classes))
-        return Splits(**parts, task=Task("classification", mixture.n_classes, names), card=self.CARD)
+        task = Task("classification", mixture.n_classes, names)
+        return Splits(parts["train"], parts["valid"], parts["test"], task, self.CARD)
 
 
 def _split(mixture: Mixture, part: str, n: int) -> Split:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +65,42 @@ CARD = Card(
 )
 
 
+@dataclass(frozen=True)
+class Recording:
+    """One clip. inertial: (T, 6), acceleration and rotation; skeleton: (frames, 20, 3), relative to the hip centre."""
+
+    inertial: Tensor
+    skeleton: Tensor
+
+
 def prepare(root: Path) -> Splits:
     """Raises DataError where raw files are missing or not as pinned."""
+    return assembled(root, _features, card=CARD)
+
+
+def assembled(
+    root: Path,
+    describe: Callable[[Recording], dict[str, Tensor]],
+    *,
+    card: Card,
+    n_blocks: Mapping[str, int] | None = None,
+) -> Splits:
+    """The dataset in which ``describe`` says what a clip shows: for each modality of ``card`` a tensor of one shape."""
     fetch(RAW, root)
     folder = root / FOLDER.path
     clips = [match for path in sorted((folder / "Inertial").iterdir()) if (match := NAME.fullmatch(path.name))]
     if len(clips) != N_CLIPS:
         raise DataError(f"{folder / 'Inertial'} holds {len(clips)} clips, but {N_CLIPS} are expected")
-    features = [_features(folder, clip.string) for clip in clips]
+    shown = [describe(_recording(folder, clip.string)) for clip in clips]
     samples = Split(
-        inputs={modality: torch.stack([f[modality] for f in features]) for modality in CARD.modalities},
+        inputs={modality: torch.stack([one[modality] for one in shown]) for modality in card.modalities},
         target=torch.tensor([int(clip["action"]) - 1 for clip in clips]),
         ids=tuple(clip.string.removesuffix("_inertial.mat") for clip in clips),
         groups=tuple(f"subject {clip['subject']}" for clip in clips),
     )
     rows = _split_rows([clip["subject"] for clip in clips])
-    return assemble(samples, rows, task=Task("classification", len(ACTIONS), ACTIONS), card=CARD)
+    task = Task("classification", len(ACTIONS), ACTIONS)
+    return assemble(samples, rows, task=task, card=card, n_blocks=n_blocks)
 
 
 def _split_rows(subjects: list[str]) -> dict[str, list[int]]:
@@ -92,14 +114,17 @@ def _split_rows(subjects: list[str]) -> dict[str, list[int]]:
     return {part: [i for i, s in enumerate(subjects) if s in chosen] for part, chosen in members.items()}
 
 
-def _features(folder: Path, name: str) -> dict[str, Tensor]:
+def _recording(folder: Path, name: str) -> Recording:
     inertial = _read(folder / "Inertial" / name, "d_iner", shape=(None, 6))
     skeleton = _read(folder / "Skeleton" / name.replace("_inertial", "_skeleton"), "d_skel", shape=(N_JOINTS, 3, None))
-    skeleton = (skeleton - skeleton[HIP_CENTRE]).permute(2, 0, 1).flatten(1)
+    return Recording(inertial, (skeleton - skeleton[HIP_CENTRE]).permute(2, 0, 1))
+
+
+def _features(recording: Recording) -> dict[str, Tensor]:
     return {
-        "accelerometer": statistics(inertial[:, :3]),
-        "gyroscope": statistics(inertial[:, 3:]),
-        "skeleton": statistics(skeleton),
+        "accelerometer": statistics(recording.inertial[:, :3]),
+        "gyroscope": statistics(recording.inertial[:, 3:]),
+        "skeleton": statistics(recording.skeleton.flatten(1)),
     }
 
 

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 # Before torch is imported, and inherited by the processes that tests start: models this small gain nothing beyond.
+# Tests that run side by side, whose first process has set this for all of them, share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", str(min(os.cpu_count() or 1, 4)))
+n_side_by_side = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ["OMP_NUM_THREADS"] = str(max(1, int(os.environ["OMP_NUM_THREADS"]) // n_side_by_side))
 
 
 @pytest.fixture(scope="session")

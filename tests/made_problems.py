@@ -64,6 +64,8 @@ def xor_problem(n: int = 400) -> Problem:
 def small_settings(kind: type[Method], **values: Any) -> Settings:
     """Few dimensions. The latent width is another than the width, so that one cannot stand in for the other."""
     sizes: dict[str, Any] = {"batch_size": 16, "width": 8}
+    own = {"hidden": 12, "projection": 4, "critic": 8, "teacher_epochs": 3}
+    sizes |= {name: small for name, small in own.items() if hasattr(kind.Settings, name)}
     if issubclass(kind, Dmil):
         sizes |= {"latent": 6, "initial_logvar": -8.0}
     return override(kind.Settings(), sizes | values)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import audit as audits
+from benchmarks import audit_columns
 from benchmarks.__main__ import main
 from benchmarks.audit import alarms, audit, audited, summary
 from benchmarks.checks import ALARM, PASS, UNKNOWN
@@ -50,7 +51,7 @@ def made_splits(
         )
         for part, n in SIZES.items()
     }
-    return Splits(**parts, task=Task(class_names=("no", "yes")), card=CARD)
+    return Splits(parts["train"], parts["valid"], parts["test"], Task(class_names=("no", "yes")), CARD)
 
 
 def with_parts(splits: Splits, parts: Mapping[str, Split]) -> Splits:
@@ -181,7 +182,7 @@ def test_nearly_constant_columns_are_counted() -> None:
     x = np.zeros((1000, 3))
     x[:, 0] = np.arange(1000)
     x[0, 1] = 1.0
-    assert audits._columns(x) == {"n": 3, "n_constant": 1, "n_nearly": 1}
+    assert audit_columns.counts(x) == {"n": 3, "n_constant": 1, "n_nearly": 1}
 
 
 @pytest.fixture

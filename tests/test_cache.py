@@ -117,7 +117,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(
 def test_every_helper_counts_for_the_key() -> None:
     mosi = import_module("benchmarks.datasets.mosi")
     assert {path.name for path in cache._with_helpers(Path(str(mosi.__file__)))} == {
-        *("mosi.py", "_mosi.py", "_assemble.py", "_files.py", "_download.py", "_minilm.py", "_store.py")
+        *("mosi.py", "_mosi.py", "_assemble.py", "_scaling.py", "_files.py", "_download.py", "_minilm.py", "_store.py")
     }
     variant = import_module("benchmarks.datasets.interactions").variant("interactions-r")
     assert {path.name for path in cache._with_helpers(Path(variant.__file__))} == {

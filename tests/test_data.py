@@ -36,6 +36,8 @@ def test_width_of_a_head_is_the_number_of_classes_or_one() -> None:
         ({"kind": "ranking"}, "unknown task kind 'ranking'; known: classification, regression"),
         ({"n_classes": 1}, "n_classes=1"),
         ({"n_classes": 3, "class_names": ("no", "yes")}, "3 classes, but 2 class names"),
+        ({"metrics": ("acc7",)}, "further metrics are for a regression, but got acc7"),
+        ({"kind": "regression", "metrics": ("acc2", "acc7")}, "unknown metrics acc2; known: acc2_has0, f1_has0"),
     ],
 )
 def test_impossible_tasks(arguments: dict[str, Any], message: str) -> None:
@@ -70,6 +72,13 @@ def test_only_floating_tensors_change_type() -> None:
     assert moved.target.dtype == torch.int64
     real = replace(made_split(), target=torch.rand(4)).to("cpu", torch.float64)
     assert real.target.dtype == torch.float64
+
+
+def test_metrics_count_for_the_checksum_only_where_a_task_asks_for_some() -> None:
+    """Without any a regression keeps the checksum that it had before tasks could ask."""
+    plain = Splits(made_split(), made_split(3), made_split(2), Task("regression"), CARD)
+    assert plain.checksum() == "3123423099b4a3dcc1b3411a3893820b91dc1d4dd0d076534eb49a578d8a6e7c"
+    assert replace(plain, task=Task("regression", metrics=("acc7",))).checksum() != plain.checksum()
 
 
 def test_checksum_is_the_sha256_of_what_it_says() -> None:

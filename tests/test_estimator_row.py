@@ -16,6 +16,7 @@ from benchmarks.plan import Spec, resolve
 from benchmarks.record import CHECKPOINT, PREDICTIONS
 from benchmarks.suite import Suite
 from dmil.data import Card, Split, Splits, Task
+from dmil.encoders import Source
 from dmil.interactions import lsmi
 from dmil.interactions.training import Schedule
 from dmil.seeds import generator
@@ -41,7 +42,7 @@ def made_split(part: str, n: int = 300, n_modalities: int = 2) -> Split:
 
 def made_splits(n_modalities: int = 2) -> Splits:
     parts = {part: made_split(part, n_modalities=n_modalities) for part in ("train", "valid", "test")}
-    return Splits(**parts, task=Task(), card=CARD)
+    return Splits(parts["train"], parts["valid"], parts["test"], Task(), CARD)
 
 
 def specs_of(method: str, splits: Splits, **changes: object) -> list[Spec]:
@@ -62,8 +63,11 @@ def test_datasets_that_it_cannot_take_go_without_it(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "left out on toy: lsmi compares two modalities, but here are 3\n"
     with pytest.raises(UserError, match="nothing to run on toy: lsmi compares two modalities, but here are 3"):
         specs_of("lsmi", three)
-    assert left_out(["lsmi"], 2, Task("regression")) == {"lsmi": "lsmi needs classes, but the task is a regression"}
-    assert left_out(["lsmi", "joint"], 2, Task()) == {}
+    two = {"a": 2, "b": 2}
+    assert left_out(["lsmi"], two, Task("regression")) == {"lsmi": "lsmi needs classes, but the task is a regression"}
+    assert left_out(["lsmi", "joint"], two, Task()) == {}
+    image: dict[str, int | Source] = {"a": 2, "b": Source((3, 8, 8), "image", encoder="cnn")}
+    assert left_out(["lsmi"], image, Task()) == {"lsmi": "lsmi compares features, but b is image"}
 
 
 def test_a_run_holds_the_information_of_every_sample(tmp_path: Path) -> None:

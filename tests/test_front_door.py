@@ -116,8 +116,8 @@ def test_sweep_passes_what_was_given_and_reports_on_its_dataset(root: Path) -> N
         ("sync", "-m benchmarks sync"),
         ("speed", "-m benchmarks.speed"),
         ("report", "-m reports --dataset 'mosi'"),
-        ("test", "-m pytest -m 'not slow'"),
-        ("test-all", "-m pytest"),
+        ("test", "-m pytest -m 'not slow' -n auto --dist loadfile"),
+        ("test-all", "-m pytest -n auto --dist loadfile"),
         ("lint", ".venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy"),
     ],
 )

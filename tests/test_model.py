@@ -102,7 +102,7 @@ def test_latent_is_the_width_of_what_a_modality_is_split_into(variant: type[Dmil
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
     n_parameters = 1 if variant is DmilFc else 2
     rebuilt = WIDTH if variant is DmilCd else LATENT  # M_m, for which z_m stands in
-    assert model.encoders.mlps[0][-1].weight.shape == (WIDTH, WIDTH)
+    assert model.encoders.each[0][-1].weight.shape == (WIDTH, WIDTH)
     expected: dict[str, tuple[int, ...]]
     expected = {"intra.head.weight": (2, rebuilt, 3), "heads.head.weight": (len(COMPONENTS[variant]), LATENT, 3)}
     if variant is not DmilCd:

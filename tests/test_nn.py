@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from dmil.bottleneck import Gaussian, GaussianMap
 from dmil.data import Task
+from dmil.encoders import Encoders
 from dmil.losses import reconstruction_error, task_loss
-from dmil.nn import MLP, Dropout, Encoders, Linear, Noise, attach_noise
+from dmil.nn import MLP, Dropout, Linear, Noise, attach_noise
 from dmil.seeds import generator
 from dmil.stack import ReplicaNoise, Streams
 
@@ -98,8 +99,8 @@ def test_encoders_pick_their_modality_by_name() -> None:
     encoders = Encoders({"a": 2, "b": 3}, width=4, depth=1, dropout=0.0).double()
     inputs = {"b": rand(5, 3), "ignored": rand(5, 9), "a": rand(5, 2)}
     first, second = encoders(inputs)
-    assert torch.equal(first, encoders.mlps[0](inputs["a"]))
-    assert torch.equal(second, encoders.mlps[1](inputs["b"]))
+    assert torch.equal(first, encoders.each[0](inputs["a"]))
+    assert torch.equal(second, encoders.each[1](inputs["b"]))
 
 
 def test_dropout_keeps_the_expectation_with_a_rate_per_replica() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.methods import METHODS
+from benchmarks.methods import FIELD, METHODS
 from dmil import Method, Split, predict
 from dmil.method import Output
 from dmil.model import Dmil
@@ -22,9 +22,13 @@ def representation_of(name: str, *, n_modalities: int = 2) -> tuple[Method, Outp
     return model, predict(model, problem.valid, representation=True), problem
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("n_modalities", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "n_modalities"),
+    [pytest.param(name, n, marks=[pytest.mark.slow] * (name in FIELD and n == 3)) for name in METHODS for n in (2, 3)],
+)
 def test_a_representation_is_there_in_evaluation_mode_when_asked_for(name: str, n_modalities: int) -> None:
+    if METHODS[name].unfit(made_problem(n_modalities).train.dims, made_problem().task):
+        return
     model, output, problem = representation_of(name, n_modalities=n_modalities)
     assert predict(model, problem.valid).representation is None
     assert model.train()(problem.valid.to("cpu", torch.float32).inputs).representation is None

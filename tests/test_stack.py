@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.methods import METHODS
+from benchmarks.methods import FIELD, METHODS
+from benchmarks.methods.factorcl import FactorCl
 from dmil.data import Task
 from dmil.method import Method, Stage
 from dmil.nn import Linear
@@ -23,9 +24,19 @@ from dmil.train import FitResult, Replica, fit
 from tests.made_problems import NAMES, PlainNoise, Problem, assert_close, made_problem, small_settings
 
 STACKABLE = [name for name in METHODS if name != "ensemble"]
-# The ablations of dmil_pid differ from it by a flag each; what they share is tested on it in every run.
-SAMPLED = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("dmil_pid_")) for name in STACKABLE]
+# The ablations of dmil_pid differ from it by a flag each; what they share is tested on it in every run. Of the field's
+# methods every run tests that replicas do not meet, with two modalities; the rest is slow.
+SLOW = [name for name in STACKABLE if name.startswith("dmil_pid_") or name in FIELD]
+SAMPLED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in STACKABLE]
+MET = [
+    pytest.param(name, n, marks=[pytest.mark.slow] * (name.startswith("dmil_pid_") or (name in FIELD and n == 3)))
+    for name in STACKABLE
+    for n in (2, 3)
+]
 TOLERANCE = 1e-10
+# A bound does not see a shift of all scores: where a critic's unit is never off, the gradient of its bias is made of
+# rounding errors, which Adam takes for a direction.
+TOLERANCE_OF_CRITICS = 1e-7
 # Patience short enough for replicas to stop at different epochs, a learning rate high enough for that to happen.
 BUDGET = Budget(epochs=15, patience=3, lr_patience=2)
 SMALL: dict[str, Any] = {"lr": 2e-2, "dropout": 0.2}
@@ -54,21 +65,23 @@ def train(name: str, problem: Problem, replicas: Sequence[Replica]) -> list[FitR
 
 
 def assert_same(one: FitResult, other: FitResult) -> None:
+    tolerance = TOLERANCE_OF_CRITICS if isinstance(one.method, FactorCl) else TOLERANCE
     assert one.replica == other.replica
     assert (one.status, one.best_epoch, len(one.history)) == (other.status, other.best_epoch, len(other.history))
     for mine, its in zip([*one.history, one.best], [*other.history, other.best], strict=True):
-        assert_close(mine, its, TOLERANCE)
+        assert_close(mine, its, tolerance)
     states = other.method.state_dict()
     assert one.method.state_dict().keys() == states.keys()
     for key, value in one.method.state_dict().items():
-        assert torch.allclose(value, states[key], rtol=0, atol=TOLERANCE), key
+        assert torch.allclose(value, states[key], rtol=0, atol=tolerance), key
 
 
-@pytest.mark.parametrize("n_modalities", [2, 3])
-@pytest.mark.parametrize("name", SAMPLED)
+@pytest.mark.parametrize(("name", "n_modalities"), MET)
 def test_a_replica_depends_on_itself_alone(name: str, n_modalities: int) -> None:
     """Alone, among five, in another order, and beside neighbours that explode at once, later, or stop early."""
     problem, settings = problem_for(name, n_modalities), small(name)
+    if METHODS[name].unfit(problem.train.dims, problem.task):
+        return
     replicas = [Replica(seed, settings) for seed in range(5)]
     together = train(name, problem, replicas)
     for seed in (0, 3):
@@ -122,6 +135,8 @@ def test_each_replica_starts_with_its_own_log_variances() -> None:
 @pytest.mark.parametrize("name", SAMPLED)
 def test_regression_is_independent_too(name: str) -> None:
     problem, settings = problem_for(name, 2, is_regression=True), small(name)
+    if METHODS[name].unfit(problem.train.dims, problem.task):
+        return
     replicas = [Replica(seed, settings) for seed in range(3)]
     together = train(name, problem, replicas)
     (alone,) = train(name, problem, [replicas[2]])
@@ -194,7 +209,7 @@ def test_keep_goes_on_with_the_rows_it_is_given() -> None:
 
 def test_write_back_copies_one_row_into_a_model() -> None:
     stack, models = tiny_stack()
-    stack.write_back(torch.arange(18.0), models[1])
+    stack.write_back(torch.arange(18.0), {"scale": torch.tensor(7.0)}, models[1])
     assert torch.equal(models[1].get_parameter("learned.weight").flatten(), torch.arange(6.0))
     assert torch.equal(models[1].get_parameter("frozen.bias"), torch.tensor([16.0, 17.0]))
 

@@ -175,3 +175,53 @@ def test_theorem_and_transfer_are_part_of_the_key_where_they_are_asked_for(write
         assert [key for key in ("theorem", "transfer") if key in content] == ([extra.split(":")[0]] if extra else [])
         keys.add(bench.specs[0].key)
     assert len(keys) == 4
+
+
+def test_encoders_join_by_modality(write: Write) -> None:
+    write("base", PLAIN + "encoders: {left: mlp}\ndatasets:\n  digits:\n")
+    write("mine", "base: base\ndatasets:\n  digits:\n    encoders: {right: {name: gru, inner: 0.2}}\n  mosi:\n")
+    found = load_suite("mine", "digits").encoders
+    assert found == {"left": {"name": "mlp"}, "right": {"name": "gru", "inner": 0.2}}
+    assert load_suite("mine", "mosi").encoders == {"left": {"name": "mlp"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("encoders: [mlp]", "encoders must be a mapping, but got \\['mlp'\\]"),
+        ("encoders: {left: 3}", "the encoder of 'left' must be a name, or a mapping with a name .*, but got 3"),
+        ("encoders: {left: {heads: 3}}", "must be a name, or a mapping with a name and options, but got {'heads': 3}"),
+    ],
+)
+def test_encoders_of_another_form(write: Write, text: str, message: str) -> None:
+    write("mine", PLAIN + text + "\ndatasets:\n  digits:\n")
+    with pytest.raises(UserError, match=message):
+        load_suite("mine", "digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{left: gru}", "encoders: encoder 'gru' reads sequence or tokens, but 'left' is features: mlp"),
+        ("{left: resnet}", "encoders: unknown encoder 'resnet' for 'left'; did you mean 'resnet18'?"),
+        ("{middle: mlp}", "encoders: an encoder is chosen for 'middle', but there are left, right"),
+    ],
+)
+def test_encoders_that_do_not_fit_the_data(write: Write, tmp_path: Path, text: str, message: str) -> None:
+    write("mine", PLAIN + f"encoders: {text}\ndatasets:\n  digits:\n")
+    with pytest.raises(UserError, match=message):
+        make_benches(Options(dataset="digits", suite="mine", device="cpu"), tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_depends_on_the_encoders_of_its_own_modalities(
+    write: Write, tmp_path: Path, data_root: Path, require: Callable[[Path], Path]
+) -> None:
+    require(data_root / "utd_mhad")
+    common = "methods: [unimodal, joint]\nseeds: 1\nbudget: {epochs: 9}\ndatasets:\n  utd_mhad-seq:\n"
+    keys = []
+    for encoder in ("gru", "transformer"):
+        write(encoder, f"{common}    encoders: {{skeleton: {encoder}}}\n")
+        (bench,) = make_benches(Options(dataset="utd_mhad-seq", suite=encoder, device="cpu"), tmp_path)
+        keys.append({spec.row.name: spec.key for spec in bench.specs})
+    assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"unimodal_skeleton", "joint"}

@@ -36,7 +36,9 @@ def made_splits(n: int = 120) -> Splits:
         inputs = {m: torch.cat([corner, torch.zeros(n, 2)], 1) + 0.2 * torch.randn(n, 4, generator=rng) for m in "ab"}
         ids = tuple(f"{name}-{i}-{label}" for i, label in enumerate(target.tolist()))
         parts[name] = Split(inputs, target, ids, tuple(f"{name}{i // 10}" for i in range(n)))
-    return Splits(**parts, task=Task(n_classes=N_CLASSES, class_names=tuple("ABCDEF")), card=CARD)
+    return Splits(
+        parts["train"], parts["valid"], parts["test"], Task(n_classes=N_CLASSES, class_names=tuple("ABCDEF")), CARD
+    )
 
 
 def made_suite(*methods: str, train_classes: Any = 0.5) -> Suite:

@@ -184,7 +184,7 @@ def bench(results: Path, *assignments: str, methods: str = "constant,unimodal,jo
 
 
 def accuracies(table: Table) -> dict[str, list[float]]:
-    return {line.method: line.seed_accuracies for line in table.lines if line.row}
+    return {line.method: line.seed_scores for line in table.lines if line.row}
 
 
 def n_trained(capsys: pytest.CaptureFixture[str]) -> str:
