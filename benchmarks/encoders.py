@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
@@ -12,6 +13,8 @@ from dmil import encoders as known
 from dmil.data import Split
 from dmil.encoders import Source, sources_of
 from dmil.settings import Settings
+
+log = logging.getLogger("dmil.benchmarks")
 
 Choice = Mapping[str, Mapping[str, Any]]
 
@@ -52,10 +55,14 @@ def check_built(choice: Choice, train: Split, settings: Iterable[Settings]) -> N
     """
     sizes = dict.fromkeys((one.width, one.depth) for one in settings)
     for (width, depth), (name, source) in product(sizes, sources(train, choice).items()):
+        if source.encoder == known.DEFAULTS[known.FEATURES]:
+            continue  # takes all
         try:
             known.Encoders({name: source}, width=width, depth=depth, dropout=0.0)
         except ValueError as error:
             raise UserError(f"encoder {source.encoder} of {name}, width {width}, depth {depth}: {error}") from error
+        except RuntimeError as error:
+            log.warning("%s, width %d: %s", name, width, error)  # no memory: a failed row, which says so
 
 
 def sources(train: Split, choice: Choice) -> dict[str, Source]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dmil.data import Inputs, Shared, Split
 from dmil.nn import MLP
 from dmil.sequences import Gru, Transformer
-from dmil.vision import Cnn
+from dmil.vision import Cnn, Palette, furthest_colours
 
 FEATURES, SEQUENCE, TOKENS, IMAGE, CLIP = "features", "sequence", "tokens", "image", "clip"
 DEFAULTS = {FEATURES: "mlp", SEQUENCE: "gru", TOKENS: "transformer", IMAGE: "cnn", CLIP: "cnn"}
@@ -33,7 +33,7 @@ class Source:
 
     shape: of one sample. kind: features, sequence, tokens, image or clip. vocabulary: of tokens, how many there are.
     mean, std: of images, per channel, as fractions, over some training images. encoder: its name in ``ENCODERS``;
-    options: what it takes beyond width, depth and dropout.
+    options: what it takes beyond width, depth and dropout. palette: of the encoder of that name, standardised colours.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +41,7 @@ class Source:
     vocabulary: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    palette: tuple[tuple[float, ...], ...] = ()
     encoder: str = DEFAULTS[FEATURES]
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,12 +79,13 @@ def mlp(source: Source, *, width: int, depth: int, dropout: float) -> nn.Module:
 
 
 Builder = Callable[..., nn.Module]
-ENCODERS: dict[str, Builder] = {"mlp": mlp, "gru": Gru, "transformer": Transformer, "cnn": Cnn}
+ENCODERS: dict[str, Builder] = {"mlp": mlp, "gru": Gru, "transformer": Transformer, "cnn": Cnn, "palette": Palette}
 READS: dict[str, tuple[str, ...]] = {
     "mlp": (FEATURES,),
     "gru": (SEQUENCE, TOKENS),
     "transformer": (SEQUENCE, TOKENS),
     "cnn": (IMAGE, CLIP),
+    "palette": (IMAGE, CLIP),
 }
 """Name -> the kinds of modality that the encoder reads."""
 
@@ -120,7 +122,8 @@ def sources_of(split: Split, encoders: Mapping[str, Mapping[str, Any]] | None = 
         _check(name, kind, chosen, options)
         vocabulary = int(x.max()) + 1 if kind == TOKENS else 0
         mean, std = _pixels(x) if kind in (IMAGE, CLIP) else ((), ())
-        found[name] = Source(tuple(x.shape[1:]), kind, vocabulary, mean, std, chosen, options)
+        colours = _colours(x, mean, std, options) if chosen == "palette" else ()
+        found[name] = Source(tuple(x.shape[1:]), kind, vocabulary, mean, std, colours, chosen, options)
     return found
 
 
@@ -130,6 +133,15 @@ def _pixels(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     values = some.movedim(-3, 0).flatten(1)
     std = values.std(1, correction=0)
     return tuple(values.mean(1).tolist()), tuple(torch.where(std > LEAST_STD, std, 1.0).tolist())
+
+
+def _colours(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...], options: Mapping[str, Any]) -> Any:
+    """The palette of ``N_SEEN`` images at most, as many colours as the option says."""
+    n = options.get("colours", inspect.signature(Palette).parameters["colours"].default)
+    if type(n) is not int or n < 2:
+        raise ValueError(f"a palette has 2 colours or more, but got colours={n!r}")
+    some = x[:: -(-len(x) // N_SEEN) or 1]
+    return tuple(tuple(colour) for colour in furthest_colours(some, mean, std, n).tolist())
 
 
 def _check_content(modality: str, kind: str, x: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A small convolutional encoder of images (..., B, C, H, W) that trains every replica of a stack at once."""
+"""Small encoders of images (..., B, C, H, W) that train every replica of a stack at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dmil.nn import Conv2d, Dropout, GroupNorm, Linear
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 FIRST_GRID = 25
 GROUP = 8
+# How large places, responses and amounts are beside one another, so that a linear map learns from all of them at once.
+PLACE, RESPONSE, AMOUNT = 5.0, 3.0, 6.0
 
 
 class Cnn(nn.Module):
@@ -51,6 +54,82 @@ class Cnn(nn.Module):
         self.out = Linear(channels * sides[0] * sides[1], width)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, std = (one.unsqueeze(-2) if one.dim() > 1 else one for one in (self.mean, self.std))
-        x = (x - mean[..., None, None]) / std[..., None, None]
+        x = _standardised(x, self.mean, self.std)
         return self.out(self.dropout(self.layers(x).flatten(-3)))
+
+
+class Palette(nn.Module):
+    """For drawn scenes: what a convolution sees, and where, averaged over the pixels of each colour of a palette.
+
+    Every pixel belongs to the nearest colour; cells of a grid of about 25x25 hold the share of each colour. For every one
+    a linear map reads its amount, the mean response of ``depth`` convolutions and the mean row and column.
+    This is the pooling of NetVLAD (Arandjelovic et al., CVPR 2016) with fixed colours in place of learned words: a
+    plain CNN needs many times as long to tell the objects of a scene apart. The colours are those of some training
+    images that lie furthest apart. channels: of the convolutions, a multiple of 4.
+    """
+
+    mean: Tensor
+    std: Tensor
+    palette: Tensor
+    place: Tensor
+
+    def __init__(
+        self, source: Source, *, width: int, depth: int, dropout: float, channels: int = 12, colours: int = 8
+    ) -> None:
+        super().__init__()
+        n_in, *sides = source.shape
+        if channels < 1 or channels % 4:
+            raise ValueError(f"a palette's channels must be a multiple of 4, but got {channels}")
+        self.stride = max(1, round(max(sides) / FIRST_GRID))
+        if min(sides) < self.stride:
+            raise ValueError(
+                f"images of {sides[0]}x{sides[1]} are too narrow for a grid of cells of {self.stride} pixels"
+            )
+        for name, values in (("mean", source.mean), ("std", source.std), ("palette", source.palette)):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+        layers: list[nn.Module] = []
+        for number in range(depth):
+            kernel, step = (self.stride + 2, self.stride) if number == 0 else (3, 1)
+            layers += [Conv2d(n_in, channels, kernel, stride=step, padding=1), GroupNorm(channels // 4, channels)]
+            layers.append(nn.ReLU())
+            n_in = channels
+        self.layers, self.dropout = nn.Sequential(*layers), Dropout(dropout)
+        axes = [torch.linspace(-PLACE, PLACE, side // self.stride) for side in sides]
+        self.register_buffer("place", torch.cartesian_prod(*axes), persistent=False)
+        self.out = Linear(len(source.palette) * (channels + 3), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _standardised(x, self.mean, self.std)
+        share = self.shares(x)
+        n = share.sum(-1, keepdim=True)
+        seen = RESPONSE * (share @ self.layers(x).flatten(-2).transpose(-1, -2))
+        means = torch.cat([seen, share @ self.place.unsqueeze(-3)], -1) / (n + 0.5)
+        amount = AMOUNT * (n * (share.shape[-2] / share.shape[-1]) + 1e-6).sqrt()
+        return self.out(self.dropout(torch.cat([means, amount], -1).flatten(-2)))
+
+    @torch.no_grad()
+    def shares(self, x: Tensor) -> Tensor:
+        """Standardised pixels (..., B, C, H, W) to the share of each colour in each cell, (..., B, K, cells)."""
+        palette = self.palette.unsqueeze(-3)
+        near = palette @ x.flatten(-2) - palette.square().sum(-1, keepdim=True) / 2
+        nearest = (near == near.amax(-2, keepdim=True)).to(x.dtype).unflatten(-1, x.shape[-2:])
+        cells = F.avg_pool2d(nearest.flatten(0, -4), self.stride)
+        return cells.reshape(*nearest.shape[:-2], -1)
+
+
+def furthest_colours(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...], n: int) -> Tensor:
+    """Of standardised pixels of images (N, C, H, W) one after another the one furthest from those before it: (n, C)."""
+    shift, scale = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
+    some = x.float() / (255 if x.dtype == torch.uint8 else 1)
+    pixels = ((some - shift) / scale).movedim(-3, -1).flatten(0, -2)
+    apart, found = pixels.square().sum(1), []
+    for _ in range(n):
+        found.append(pixels[apart.argmax()])
+        apart = torch.minimum(apart, (pixels - found[-1]).square().sum(1))
+    return torch.stack(found)
+
+
+def _standardised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(..., B, C, H, W) with statistics (C,), or (S, C) of a stack."""
+    mean, std = (one.unsqueeze(-2) if one.dim() > 1 else one for one in (mean, std))
+    return (x - mean[..., None, None]) / std[..., None, None]

@@ -136,7 +136,7 @@ def test_the_same_numbers_side_by_side_and_nothing_left_behind(
     assert search.failed[5].startswith("worker out of memory: ")
     assert not any("\n" in line for line in search.failed.values())
     assert seen == {"token": (0o600, 64), "addresses": {"127.0.0.1"}}
-    assert wait_for(lambda: not marked(mark), 5)
+    assert wait_for(lambda: not marked(mark), 30)
     assert list((tmp_path / "home").rglob("*")) == []
     assert capfd.readouterr() == ("", "")
 

@@ -18,6 +18,7 @@ from dmil.seeds import generator, initialising
 from dmil.selection import Budget
 from dmil.sequences import GruLayer, Transformer, pooled, sinusoids
 from dmil.train import FitResult, Replica, fit, predict
+from dmil.vision import Palette
 from tests.made_kinds import KINDS, STEPS, made_kinds
 from tests.made_problems import assert_close, small_settings
 
@@ -183,6 +184,28 @@ def test_pixels_are_standardised_per_channel_with_training_statistics() -> None:
     plain = built("cnn", Source((2, 5, 4), "image", encoder="cnn"))
     x = images[:3].double() / 255
     torch.testing.assert_close(model(x), plain((x - shift[:, None, None]) / scale[:, None, None]), rtol=1e-6, atol=1e-6)
+
+
+def test_shares_of_colours_by_hand() -> None:
+    """Two cells: three white pixels and a red one, four red ones; the mean row and column of white lie in the first."""
+    image = torch.full((3, 2, 4), 255, dtype=torch.uint8)
+    image[1:, 0, 0] = 0
+    image[1:, :, 2:] = 0
+    images = image.repeat(6, 1, 1, 1)
+    source = sources_of(Split({"x": images}, torch.zeros(6)), {"x": {"name": "palette", "colours": 2}})["x"]
+    model = Palette(source, width=4, depth=1, dropout=0.0)
+    model.stride = 2
+    fractions = images[:1].float() / 255
+    x = (fractions - model.mean[:, None, None]) / model.std[:, None, None]
+    assert sorted(map(tuple, model.shares(x)[0].tolist())) == [(0.25, 1.0), (0.75, 0.0)]
+
+
+@pytest.mark.parametrize("kind", ["image", "clip"])
+def test_replicas_with_palettes_do_not_meet(kind: str) -> None:
+    encoders = {kind: {"name": "palette"}}
+    together = trained("joint_mlp", (kind, "features"), (0, 1), encoders=encoders)
+    (alone,) = trained("joint_mlp", (kind, "features"), (1,), encoders=encoders)
+    same(together[1], alone)
 
 
 def test_pixels_are_read_as_fractions_and_frames_averaged() -> None:
