@@ -61,7 +61,7 @@ class Cnn(nn.Module):
 class Palette(nn.Module):
     """For drawn scenes: what a convolution sees, and where, averaged over the pixels of each colour of a palette.
 
-    Every pixel belongs to the nearest colour; cells of a grid of about 25x25 hold the share of each colour. For every one
+    Every pixel belongs to the nearest colour; cells of a grid of about 25x25 hold the share of each. For every colour
     a linear map reads its amount, the mean response of ``depth`` convolutions and the mean row and column.
     This is the pooling of NetVLAD (Arandjelovic et al., CVPR 2016) with fixed colours in place of learned words: a
     plain CNN needs many times as long to tell the objects of a scene apart. The colours are those of some training
