@@ -22,18 +22,22 @@ known.ENCODERS.update(backbones.BACKBONES)
 known.READS.update(backbones.READS)
 
 
-def checked(choice: Choice, train: Split) -> dict[str, dict[str, Any]]:
-    """Modality -> ``{"name": .., option: value}`` for every modality of a dataset, defaults filled in.
+def checked(choice: Choice, train: Split) -> dict[str, Source]:
+    """What a method is told of every modality of a dataset.
 
     Raises:
         UserError: an encoder that is unknown, does not fit its modality or takes no such option, or a modality that the
             dataset lacks.
     """
     try:
-        found = sources_of(train, choice)
+        return sources_of(train, choice)
     except ValueError as error:
         raise UserError(f"encoders: {error}") from error
-    return {name: {"name": source.encoder, **source.options} for name, source in found.items()}
+
+
+def choice_of(told: Mapping[str, Source]) -> dict[str, dict[str, Any]]:
+    """Modality -> ``{"name": .., option: value}``, defaults filled in."""
+    return {name: {"name": source.encoder, **source.options} for name, source in told.items()}
 
 
 def files_of(choice: Choice) -> dict[str, dict[str, str]]:
@@ -47,14 +51,14 @@ def files_of(choice: Choice) -> dict[str, dict[str, str]]:
     return {modality: files for modality, files in found.items() if files}
 
 
-def check_built(choice: Choice, train: Split, settings: Iterable[Settings]) -> None:
+def check_built(told: Mapping[str, Source], settings: Iterable[Settings]) -> None:
     """Builds the encoders once for each of these settings, as what does not fit shows only then.
 
     Raises:
         UserError: a width, depth or option that an encoder cannot take.
     """
     sizes = dict.fromkeys((one.width, one.depth) for one in settings)
-    for (width, depth), (name, source) in product(sizes, sources(train, choice).items()):
+    for (width, depth), (name, source) in product(sizes, told.items()):
         if source.encoder == known.DEFAULTS[known.FEATURES]:
             continue  # takes all
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.encoders import check_built, checked, files_of, sources
+from benchmarks.encoders import check_built, checked, choice_of, files_of
 from benchmarks.errors import UserError
 from benchmarks.methods import TABLE, Row, check_names, left_out, rows
 from benchmarks.provenance import code_revision, torch_release
@@ -16,7 +16,8 @@ from benchmarks.record import Plan, PlannedRow, content_hash
 from benchmarks.suite import SettingsTable, Suite, merge
 from benchmarks.transfer import Transfer
 from benchmarks.tuned import Tuned, is_tuned, tuned_settings
-from dmil.data import Splits
+from dmil.data import Splits, Task
+from dmil.encoders import Sources
 from dmil.selection import Budget
 from dmil.settings import Settings, override
 
@@ -89,10 +90,11 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         "device": device.split(":")[0],
         "torch": torch_release(),
     }
-    chosen = checked(suite.encoders, splits.train)
+    told = checked(suite.encoders, splits.train)
+    chosen = choice_of(told)
     files = files_of(chosen)
     specs: list[Spec] = []
-    table = rows(_fitting(suite, splits), tuple(splits.train.inputs))
+    table = rows(_fitting(suite, told, splits.task), tuple(splits.train.inputs))
     _check_targets(suite, table)
     card = splits.card
     common |= {"encoders": chosen, **({"encoder_files": files} if files else {})}
@@ -109,7 +111,7 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
     for row in table:
         for seed in range(suite.seeds):
             specs.append(_spec(row, seed, layers, common, specs))
-    check_built(chosen, splits.train, [spec.settings for spec in specs if not spec.row.is_estimator])
+    check_built(told, [spec.settings for spec in specs if not spec.row.is_estimator])
     plan = Plan(
         suite=suite.name,
         dataset=suite.dataset,
@@ -157,13 +159,13 @@ def _protocol(suite: Suite, common: dict[str, Any], layers: Sequence[SettingsTab
     return content_hash(common | {"settings": shared, "code": code_revision()})
 
 
-def _fitting(suite: Suite, splits: Splits) -> list[str]:
+def _fitting(suite: Suite, told: Sources, task: Task) -> list[str]:
     """The methods of a suite without the estimators that cannot take the dataset; a line says which and why.
 
     Raises:
         UserError: where none is left.
     """
-    out = left_out(suite.methods, sources(splits.train, suite.encoders), splits.task)
+    out = left_out(suite.methods, told, task)
     kept = [name for name in suite.methods if name not in out]
     reasons = "; ".join(out.values())
     if not kept:

@@ -29,7 +29,7 @@ def assemble(
     Inputs are standardised with mean and deviation of the training rows alone: see ``standardised``, which also says
     what ``n_blocks``, by modality, is for.
     """
-    parts = {name: _take(samples, index) for name, index in rows.items()}
+    parts = {name: samples.take(torch.tensor(list(index), dtype=torch.long)) for name, index in rows.items()}
     scaled: dict[str, dict[str, Tensor]] = {name: {} for name in parts}
     for modality in samples.inputs:
         whole = {name: part.inputs[modality] for name, part in parts.items()}
@@ -37,16 +37,6 @@ def assemble(
             scaled[name][modality] = x
     done = {name: replace(part, inputs=scaled[name]) for name, part in parts.items()}
     return Splits(done["train"], done["valid"], done["test"], task, card)
-
-
-def _take(samples: Split, index: Sequence[int]) -> Split:
-    return Split(
-        inputs={name: x[list(index)] for name, x in samples.inputs.items()},
-        target=samples.target[list(index)],
-        ids=tuple(samples.ids[i] for i in index),
-        groups=tuple(samples.groups[i] for i in index) if samples.groups else (),
-        truth=None if samples.truth is None else samples.truth[list(index)],
-    )
 
 
 def stratified(target: Tensor, shares: Mapping[str, float], *, rest: str, rng: torch.Generator) -> dict[str, list[int]]:

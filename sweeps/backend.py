@@ -44,7 +44,8 @@ def compact(data: Data) -> Data:
     def own(split: Split) -> Split:
         inputs = {name: x.clone() for name, x in split.inputs.items()}
         truth = None if split.truth is None else split.truth.clone()
-        return replace(split, inputs=inputs, target=split.target.clone(), truth=truth)
+        rows = {name: index.clone() for name, index in split.rows.items()}
+        return replace(split, inputs=inputs, target=split.target.clone(), truth=truth, rows=rows)
 
     return Data(own(data.train), own(data.valid), data.task)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.encoders import checked, sources
+from benchmarks.encoders import checked, choice_of
 from benchmarks.errors import UserError, suggestion
 from benchmarks.methods import Row, rows
 from benchmarks.plan import check_suite, row_settings
@@ -17,7 +18,8 @@ from benchmarks.provenance import code_revision, torch_release
 from benchmarks.record import content_hash
 from benchmarks.suite import SettingsTable, Suite, load_suite, merge, parse_assignments
 from benchmarks.trials import StudyPlan
-from dmil.data import Splits
+from dmil.data import Splits, Task
+from dmil.encoders import Source
 from dmil.selection import Budget
 from sweeps.halving import RUNGS
 from sweeps.space import outside, search_space, shared_names
@@ -88,12 +90,13 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
         )
     budget = Budget(**suite.budget)
     by_hand = parse_assignments(options.assignments)
+    told = checked(suite.encoders, splits.train)
     table = rows(suite.methods, tuple(splits.train.inputs))
     studies = []
     for row in table:
-        if row.is_estimator or row.is_control or not _is_trained(row, splits, suite, budget):
+        if row.is_estimator or row.is_control or not _is_trained(row, told, splits.task, budget):
             continue
-        studies.append(_study(options, suite, row, by_hand, splits, device))
+        studies.append(_study(options, suite, row, by_hand, splits, told, device))
     if not studies:
         raise UserError(f"nothing to tune: {', '.join(suite.methods)} train nothing; name other methods")
     known = {ALL, *(name for study in studies for name in (study.row.base, study.row.name))}
@@ -104,7 +107,13 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
 
 
 def _study(
-    options: Options, suite: Suite, row: Row, by_hand: SettingsTable, splits: Splits, device: str
+    options: Options,
+    suite: Suite,
+    row: Row,
+    by_hand: SettingsTable,
+    splits: Splits,
+    told: Mapping[str, Source],
+    device: str,
 ) -> PlannedStudy:
     settings = row_settings(row, suite.settings)
     fixed = {name for who in (ALL, row.base, row.name) for name in by_hand.get(who, {})}
@@ -128,9 +137,7 @@ def _study(
         "rungs": RUNGS if options.is_halving else (),
         "space": space,
         "base": settings.to_dict(),
-        "encoders": {
-            name: one for name, one in checked(suite.encoders, splits.train).items() if name in row.modalities
-        },
+        "encoders": choice_of({name: told[name] for name in row.modalities}),
         "seeds": tuple(range(FIRST_SEED, FIRST_SEED + options.seeds)),
         "population": options.population,
         "ahead": options.ahead,
@@ -154,10 +161,10 @@ def _search_revision() -> str:
     return content_hash([(Path(__file__).with_name(name)).read_text(encoding="utf-8") for name in DECIDING])
 
 
-def _is_trained(row: Row, splits: Splits, suite: Suite, budget: Budget) -> bool:
+def _is_trained(row: Row, told: Mapping[str, Source], task: Task, budget: Budget) -> bool:
     """Whether training changes anything in a row's model."""
-    told = sources(splits.train.only(row.modalities), suite.encoders)
-    return bool(row.method(row.method.Settings(), told, splits.task).stages(budget.epochs))
+    own = {name: told[name] for name in row.modalities}
+    return bool(row.method(row.method.Settings(), own, task).stages(budget.epochs))
 
 
 def _speaks_of(assignment: str, row: Row) -> bool:

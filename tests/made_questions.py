@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
+
+from benchmarks import registry
+from benchmarks.errors import UserError
 
 COLOURS = {"red": (254, 0, 0), "blue": (0, 0, 254)}
 N_TRAIN, N_VAL = 24, 6  # pictures
@@ -89,3 +93,13 @@ def made_clevr(root: Path) -> Path:
         path = folder / "questions" / f"CLEVR_{part}_questions.json"
         write_json(path, {"info": {"split": part, "version": "1.0"}, "questions": questions})
     return folder
+
+
+def assert_refused(dataset: str, folder: Path, name: str, message: str) -> None:
+    """Loading from a damaged folder is refused in one line that names the file."""
+    with pytest.raises(UserError) as error:
+        registry.load_dataset(dataset, root=folder.parent)
+    text = str(error.value)
+    assert text.startswith(f"dataset {dataset}: {folder / name}")
+    assert message in text
+    assert "\n" not in text

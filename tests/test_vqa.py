@@ -15,7 +15,7 @@ from benchmarks.audit import audit
 from benchmarks.checks import PASS
 from benchmarks.errors import UserError
 from dmil.data import Split, Splits
-from tests.made_questions import COLOURS, colour_of, edit_json, made_vqa
+from tests.made_questions import COLOURS, assert_refused, colour_of, edit_json, made_vqa
 
 clips = import_module("benchmarks.datasets._clips")
 questions = import_module("benchmarks.datasets._questions")
@@ -217,12 +217,7 @@ def test_what_is_wrong_is_one_line_that_names_the_file(
     damage: Damage, name: str, message: str, folder: Path, tmp_path: Path
 ) -> None:
     damage(folder)
-    with pytest.raises(UserError) as error:
-        registry.load_dataset("vqa", root=folder.parent)
-    text = str(error.value)
-    assert text.startswith(f"dataset vqa: {folder / name}")
-    assert message in text
-    assert "\n" not in text
+    assert_refused("vqa", folder, name, message)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
