@@ -94,7 +94,7 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
     chosen = choice_of(told)
     files = files_of(chosen)
     specs: list[Spec] = []
-    table = rows(_fitting(suite, told, splits.task), tuple(splits.train.inputs))
+    table = rows(fitting(suite, told, splits.task), tuple(splits.train.inputs))
     _check_targets(suite, table)
     card = splits.card
     common |= {"encoders": chosen, **({"encoder_files": files} if files else {})}
@@ -159,8 +159,8 @@ def _protocol(suite: Suite, common: dict[str, Any], layers: Sequence[SettingsTab
     return content_hash(common | {"settings": shared, "code": code_revision()})
 
 
-def _fitting(suite: Suite, told: Sources, task: Task) -> list[str]:
-    """The methods of a suite without the estimators that cannot take the dataset; a line says which and why.
+def fitting(suite: Suite, told: Sources, task: Task) -> list[str]:
+    """The methods of a suite without those that cannot take the dataset; a line says which and why.
 
     Raises:
         UserError: where none is left.

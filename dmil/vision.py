@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dmil.nn import Conv2d, Dropout, GroupNorm, Linear
 
@@ -59,9 +58,9 @@ class Cnn(nn.Module):
 
 
 class Palette(nn.Module):
-    """For drawn scenes: what a convolution sees, and where, averaged over the pixels of each colour of a palette.
+    """For drawn scenes: what a convolution sees, and where, averaged over the places of each colour of a palette.
 
-    Every pixel belongs to the nearest colour; cells of a grid of about 25x25 hold the share of each. For every colour
+    Every cell of a grid of about 25x25 belongs to the colour nearest to the pixel in its middle. For every colour
     a linear map reads its amount, the mean response of ``depth`` convolutions and the mean row and column.
     This is the pooling of NetVLAD (Arandjelovic et al., CVPR 2016) with fixed colours in place of learned words: a
     plain CNN needs many times as long to tell the objects of a scene apart. The colours are those of some training
@@ -100,21 +99,20 @@ class Palette(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = _standardised(x, self.mean, self.std)
-        share = self.shares(x)
-        n = share.sum(-1, keepdim=True)
-        seen = RESPONSE * (share @ self.layers(x).flatten(-2).transpose(-1, -2))
-        means = torch.cat([seen, share @ self.place.unsqueeze(-3)], -1) / (n + 0.5)
-        amount = AMOUNT * (n * (share.shape[-2] / share.shape[-1]) + 1e-6).sqrt()
+        belongs = self.belongs(x)
+        n = belongs.sum(-1, keepdim=True)
+        seen = RESPONSE * (belongs @ self.layers(x).flatten(-2).transpose(-1, -2))
+        means = torch.cat([seen, belongs @ self.place.unsqueeze(-3)], -1) / (n + 0.5)
+        amount = AMOUNT * (n * (belongs.shape[-2] / belongs.shape[-1]) + 1e-6).sqrt()
         return self.out(self.dropout(torch.cat([means, amount], -1).flatten(-2)))
 
     @torch.no_grad()
-    def shares(self, x: Tensor) -> Tensor:
-        """Standardised pixels (..., B, C, H, W) to the share of each colour in each cell, (..., B, K, cells)."""
+    def belongs(self, x: Tensor) -> Tensor:
+        """Standardised pixels (..., B, C, H, W) to 1 where a cell belongs to a colour, else 0: (..., B, K, cells)."""
+        rows, columns = (slice(self.stride // 2, side - side % self.stride, self.stride) for side in x.shape[-2:])
         palette = self.palette.unsqueeze(-3)
-        near = palette @ x.flatten(-2) - palette.square().sum(-1, keepdim=True) / 2
-        nearest = (near == near.amax(-2, keepdim=True)).to(x.dtype).unflatten(-1, x.shape[-2:])
-        cells = F.avg_pool2d(nearest.flatten(0, -4), self.stride)
-        return cells.reshape(*nearest.shape[:-2], -1)
+        near = palette @ x[..., rows, columns].flatten(-2) - palette.square().sum(-1, keepdim=True) / 2
+        return (near == near.amax(-2, keepdim=True)).to(x.dtype)
 
 
 def furthest_colours(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...], n: int) -> Tensor:

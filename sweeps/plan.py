@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.encoders import checked, choice_of
 from benchmarks.errors import UserError, suggestion
 from benchmarks.methods import Row, rows
-from benchmarks.plan import check_suite, row_settings
+from benchmarks.plan import check_suite, fitting, row_settings
 from benchmarks.provenance import code_revision, torch_release
 from benchmarks.record import content_hash
 from benchmarks.suite import SettingsTable, Suite, load_suite, merge, parse_assignments
@@ -81,7 +81,7 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
     """One study for each row of a table that is trained.
 
     Raises:
-        UserError: nothing to search, or a default outside its search range.
+        UserError: nothing to search, no method that can take the data, or a default outside its search range.
     """
     if splits.digest is not None:
         raise UserError(
@@ -91,7 +91,7 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
     budget = Budget(**suite.budget)
     by_hand = parse_assignments(options.assignments)
     told = checked(suite.encoders, splits.train)
-    table = rows(suite.methods, tuple(splits.train.inputs))
+    table = rows(fitting(suite, told, splits.task), tuple(splits.train.inputs))
     studies = []
     for row in table:
         if row.is_estimator or row.is_control or not _is_trained(row, told, splits.task, budget):

@@ -186,18 +186,18 @@ def test_pixels_are_standardised_per_channel_with_training_statistics() -> None:
     torch.testing.assert_close(model(x), plain((x - shift[:, None, None]) / scale[:, None, None]), rtol=1e-6, atol=1e-6)
 
 
-def test_shares_of_colours_by_hand() -> None:
-    """Two cells: three white pixels and a red one, four red ones; the mean row and column of white lie in the first."""
+def test_colours_of_cells_by_hand() -> None:
+    """Two cells of 2x2: the pixel that stands for the middle decides, here white and red, not one in a corner."""
     image = torch.full((3, 2, 4), 255, dtype=torch.uint8)
     image[1:, 0, 0] = 0
     image[1:, :, 2:] = 0
+    image[:, 0, 2] = 255
     images = image.repeat(6, 1, 1, 1)
     source = sources_of(Split({"x": images}, torch.zeros(6)), {"x": {"name": "palette", "colours": 2}})["x"]
     model = Palette(source, width=4, depth=1, dropout=0.0)
     model.stride = 2
-    fractions = images[:1].float() / 255
-    x = (fractions - model.mean[:, None, None]) / model.std[:, None, None]
-    assert sorted(map(tuple, model.shares(x)[0].tolist())) == [(0.25, 1.0), (0.75, 0.0)]
+    x = (images[:1].float() / 255 - model.mean[:, None, None]) / model.std[:, None, None]
+    assert sorted(map(tuple, model.belongs(x)[0].tolist())) == [(0.0, 1.0), (1.0, 0.0)]
 
 
 @pytest.mark.parametrize("kind", ["image", "clip"])

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods import METHODS, left_out
+from benchmarks.methods import FIELD, METHODS, left_out
 from benchmarks.methods.factorcl import Critic, lower_bound, upper_bound
+from benchmarks.registry import load_dataset
+from benchmarks.suite import DEFAULT_SUITE
 from dmil import Task
 from dmil.losses import task_loss
 from dmil.stack import Stack
+from sweeps.plan import Options, check, plan_studies
 from tests.made_problems import made_problem, small_settings
 from tests.test_field_experts import batch, stack_in
 from tests.test_field_gradients import gradients_of, trained
@@ -154,3 +157,23 @@ def test_two_modalities_and_classes_only() -> None:
         METHODS["factorcl"](small_settings(METHODS["factorcl"]), two | {"c": 5}, Task())
     message = "factorcl needs classes, but the task is a regression"
     assert left_out(["factorcl"], two, Task("regression")) == {"factorcl": message}
+
+
+def test_a_sweep_over_three_modalities_leaves_it_out_and_plans_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """Planning raises for any method whose default lies outside its search range."""
+    options = Options(
+        "interactions-mixed-3m",
+        DEFAULT_SUITE,
+        FIELD,
+        trials=1,
+        seeds=1,
+        epochs=2,
+        population=1,
+        ahead=1,
+        is_halving=False,
+    )
+    splits = load_dataset("interactions-mixed-3m")
+    names = {study.row.name for study in plan_studies(options, check(options), splits, device="cpu")}
+    assert names >= set(FIELD) - {"factorcl"}
+    assert "factorcl" not in names
+    assert "factorcl factorises two modalities, but here are 3" in capsys.readouterr().err
