@@ -88,7 +88,7 @@ def _decoded(path: Path, wanted: Sequence[int]) -> tuple[dict[int, Image], int]:
             if frame.is_corrupt:  # and so, for all that is known, are those after it
                 raise DataError(f"{path} is damaged in frame {n_decoded}: get the file again, or leave the clip out")
             if n_decoded in wanted:
-                found[n_decoded] = frame.to_image()
+                found[n_decoded] = frame.to_image(threads=1)  # every core has a process; by itself it takes them all
             n_decoded += 1
             if n_decoded > max(wanted, default=0):
                 break

@@ -205,7 +205,7 @@ def _encode(encoder: nn.Module, x: Tensor | Shared, is_clip: bool) -> Tensor:
         index = x.index.expand(*z.shape[:-2], x.index.shape[-1])
         return z.gather(-2, index.unsqueeze(-1).expand(*index.shape, z.shape[-1]))
     if x.dtype == torch.uint8:
-        x = x.to(next(encoder.parameters()).dtype) / 255
+        x = x.to(next(encoder.parameters()).dtype).div_(255)
     if is_clip:
         n_frames = x.shape[-4]
         z = encoder(x.flatten(-5, -4))

@@ -129,5 +129,5 @@ def furthest_colours(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...],
 
 def _standardised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(..., B, C, H, W) with statistics (C,), or (S, C) of a stack."""
-    mean, std = (one.unsqueeze(-2) if one.dim() > 1 else one for one in (mean, std))
-    return (x - mean[..., None, None]) / std[..., None, None]
+    mean, scale = (one.unsqueeze(-2) if one.dim() > 1 else one for one in (mean, 1 / std))
+    return torch.addcmul((-mean * scale)[..., None, None], x, scale[..., None, None])
