@@ -56,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs",
         type=int,
         metavar="N",
-        help="datasets of a suite that run side by side (default: one per core, one on a GPU)",
+        help="datasets, or of one dataset rows, that are trained side by side (default: one per core, where that pays; "
+        "one on a GPU)",
     )
     run.set_defaults(command=_run)
     show = commands.add_parser("list", help="datasets (and whether their files are present), suites and methods")
@@ -90,9 +91,9 @@ def _run(options: argparse.Namespace) -> int:
         assignments=tuple(options.settings),
     )
     benches = make_benches(asked, RESULTS)
-    jobs = min(len(benches), options.jobs or default_jobs(len(benches), benches[0].device))
-    if jobs == 1:
-        return run_benches(benches)
+    jobs = options.jobs or default_jobs(benches[0].device)
+    if len(benches) == 1 or jobs == 1:
+        return run_benches(benches, options.jobs)
     longest_first = sorted(benches, key=lambda bench: -len(bench.specs) * bench.plan.budget["epochs"])
     return run_side_by_side([bench.plan.dataset for bench in longest_first], options.given, jobs)
 

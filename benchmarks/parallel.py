@@ -18,9 +18,9 @@ STATUS_FAILED = 1
 THREADS = "OMP_NUM_THREADS"
 
 
-def default_jobs(n_datasets: int, device: str) -> int:
+def default_jobs(device: str) -> int:
     """As many as there are cores; one on an accelerator, which stacks fill better than processes do."""
-    return min(n_datasets, n_cores()) if device == "cpu" else 1
+    return n_cores() if device == "cpu" else 1
 
 
 def n_cores() -> int:
@@ -29,17 +29,20 @@ def n_cores() -> int:
 
 
 def run_side_by_side(datasets: Sequence[str], arguments: Sequence[str], jobs: int) -> int:
-    """Runs ``python -m benchmarks ARGUMENTS --dataset D`` for every D, at most ``jobs`` at a time.
+    """Runs ``python -m benchmarks ARGUMENTS --dataset D`` for every D, at most ``jobs`` at a time, or where there are
+    fewer datasets several rows of each.
 
     Each line that they print comes out with its dataset before it. Returns 0, or 1 where one of them did not. Where
     this process is killed, each of them ends with the next line that it cannot print.
     """
     started = time.perf_counter()
-    environment = os.environ | {THREADS: os.environ.get(THREADS, str(max(1, n_cores() // jobs)))}
+    together = min(jobs, len(datasets))
+    each = str(jobs // together)
+    environment = os.environ | {THREADS: os.environ.get(THREADS, str(max(1, n_cores() // together)))}
     width = max(map(len, datasets))
 
     def run(dataset: str) -> int:
-        command = [sys.executable, "-m", "benchmarks", *arguments, "--dataset", dataset]
+        command = [sys.executable, "-m", "benchmarks", *arguments, "--dataset", dataset, "--jobs", each]
         options: dict[str, Any] = {"env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
         with subprocess.Popen(command, stderr=subprocess.STDOUT, text=True, **options) as process:
             assert process.stdout is not None
@@ -47,9 +50,9 @@ def run_side_by_side(datasets: Sequence[str], arguments: Sequence[str], jobs: in
                 print(f"{dataset:<{width}}  {line}", end="", flush=True)
         return process.returncode
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(together) as pool:
         statuses = dict(zip(datasets, pool.map(run, datasets), strict=True))
-    print(f"{len(datasets)} datasets, {jobs} at a time, in {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"{len(datasets)} datasets, {together} at a time, in {time.perf_counter() - started:.0f} s", flush=True)
     failed = [f"{dataset} (status {status})" for dataset, status in statuses.items() if status]
     if failed:
         print(f"not complete: {', '.join(failed)}; command: {shlex.join(arguments)} --dataset …", file=sys.stderr)

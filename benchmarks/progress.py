@@ -29,7 +29,6 @@ class Progress:
         self._bars = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._runs = self._bars.add_task(title or "runs", total=n_runs)
         self._epochs = self._bars.add_task("epochs", total=1, visible=False)
-        self._row = ""
         if title:
             console.print(title, highlight=False)
 
@@ -40,14 +39,17 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bars.stop()
 
-    def start(self, row: str, *, n_done: int) -> None:
-        """A table row begins; ``n_done`` of its runs are there already."""
-        self._row = row
+    def start(self, *, n_done: int) -> None:
+        """``n_done`` runs are there already."""
         self._bars.update(self._runs, advance=n_done)
 
-    def watch(self, n_epochs: int, n_seeds: int) -> OnEpoch:
+    def side_by_side(self, jobs: int) -> None:
+        """Rows are trained ``jobs`` at a time."""
+        self._bars.update(self._runs, description=f"{self._bars.tasks[0].description}, {jobs} rows at a time")
+
+    def watch(self, row: str, n_epochs: int, n_seeds: int) -> OnEpoch:
         """An ``on_epoch`` callback that shows the epochs of the stack in training."""
-        self._bars.reset(self._epochs, total=n_epochs, visible=True, description=f"{self._row} x {n_seeds}")
+        self._bars.reset(self._epochs, total=n_epochs, visible=True, description=f"{row} x {n_seeds}")
 
         def on_epoch(epoch: int, replicas: Mapping[int, Mapping[str, float]]) -> None:
             self._bars.update(self._epochs, completed=epoch)
@@ -61,7 +63,7 @@ class Progress:
         good = [record for record in records if record.status == "finished"]
         name = "valid/acc" if all("valid/acc" in record.metrics for record in good) else "valid/mae"
         seconds = sum(record.metrics.get("train_seconds", 0.0) for record in records)
-        line = f"{self._row:<22} {len(good)} of {len(records)} seeds"
+        line = f"{records[0].method:<22} {len(good)} of {len(records)} seeds"
         if good:
             line += f", {name} {sum(record.metrics[name] for record in good) / len(good):.3f}"
         self._bars.console.print(f"{line}, {seconds:.1f} s", highlight=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from benchmarks.errors import UserError, suggestion
 
@@ -41,6 +42,9 @@ FAMILIES = {
     "mosi": "mosi_sequences",  # all but the three datasets above
 }
 DEFAULT_DATASET = "interactions-mixed"
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 class Family(Protocol):
@@ -198,6 +202,21 @@ def _loader(name: str, root: Path) -> Any:
         return _helper(DATASETS[name])
     made = family(name.partition("-")[0]).variant(name)
     return made.at(root) if hasattr(made, "at") else made
+
+
+def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, *, threads: int) -> Iterator[Result]:
+    """``work(task)`` of every task, as they get done, in ``jobs`` processes, as the loaders prepare media with.
+
+    Raises UserError where a process dies, and whatever ``work`` raises.
+    """
+    workers = _helper("_workers")
+    try:
+        yield from workers.spread(work, tasks, jobs, threads=threads)
+    except workers.WorkerDiedError as error:
+        raise UserError(
+            "a process died, for want of memory perhaps; what has finished is kept, the same command goes on from "
+            "there, and --jobs 1 does one thing at a time"
+        ) from error
 
 
 def _helper(module: str) -> ModuleType:

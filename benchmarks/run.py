@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 import tempfile
 import time
@@ -20,13 +19,11 @@ from benchmarks.registry import DEFAULT_DATASET, describe, load_dataset
 from benchmarks.store import UnreachableError
 from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, parse_assignments, suite_datasets
 from benchmarks.tracking import Tracking
+from benchmarks.training import Training, rows_at_once
 
 if TYPE_CHECKING:
-    from benchmarks.execute import Fitted
     from benchmarks.plan import Spec
     from dmil.data import Splits
-
-UNFINISHED = "unfinished"  # folder of the results in which the states of interrupted trainings lie
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,11 @@ class Options:
     assignments: tuple[str, ...] = ()
 
 
-def run_benches(benches: Sequence[Bench]) -> int:
-    """One after another; returns 0, or 1 where a run failed."""
+def run_benches(benches: Sequence[Bench], jobs: int | None = None) -> int:
+    """One after another, ``jobs`` rows at a time, by default as many as pay; returns 0, or 1 where a run failed."""
     started = time.perf_counter()
     for number, bench in enumerate(benches, 1):
-        bench.go(f"{bench.plan.dataset} ({number} of {len(benches)})" if len(benches) > 1 else "")
+        bench.go(f"{bench.plan.dataset} ({number} of {len(benches)})" if len(benches) > 1 else "", jobs)
     _summary(benches, time.perf_counter() - started)
     return 1 if any(bench.n_failed for bench in benches) else 0
 
@@ -93,28 +90,29 @@ def describe_samples(spec: Spec, splits: Splits) -> dict[str, Any]:
 
 
 class Bench:
-    """One command at work. A stack of replicas enters the outbox whole, so a kill loses at most that stack."""
+    """One command at work."""
 
     def __init__(self, plan: Plan, specs: Sequence[Spec], splits: Splits, device: str, results: Path) -> None:
         self.plan, self.specs, self.splits, self.device = plan, specs, splits, device
+        self.training = Training(plan.dataset, plan.suite, plan.protocol, device, results, Path())
         self.outbox = Outbox(results / "outbox")
         self.tracking = Tracking(results)
         self.delivery_error: str | None = None
         self.finished: set[str] = set()
-        self.members = Path()
-        self.fit_seconds: list[float] = []
+        self.fit_seconds = 0.0
         self.n_trained = self.n_failed = 0
 
-    def go(self, title: str = "") -> None:
-        """Trains what has no finished run yet. title: shown above its progress."""
+    def go(self, title: str = "", jobs: int | None = None) -> None:
+        """Trains what has no finished run yet. title: shown above its progress. jobs: rows at a time, by default as
+        many as pay."""
         with self.outbox.stage() as folder:
             self._audit()
             self.plan.save(folder)
         self._deliver()
         self.finished = self._find_finished()
         with tempfile.TemporaryDirectory() as members:
-            self.members = Path(members)
-            self._train_missing(title)
+            self.training = replace(self.training, members=Path(members))
+            self._train_missing(title, jobs)
 
     def _audit(self) -> None:
         """Puts into the plan what is found in the data, and warns of it. Nothing that is trained sees it."""
@@ -125,50 +123,38 @@ class Bench:
         if texts := alarms(found):
             print(f"warning: audit of {self.plan.dataset}: {' '.join(texts)}", file=sys.stderr, flush=True)
 
-    def _train_missing(self, title: str) -> None:
+    def _train_missing(self, title: str, jobs: int | None) -> None:
+        """Ensembles last, for they are made of other rows."""
+        rows = [[spec for spec in self.specs if spec.row == row] for row in dict.fromkeys(s.row for s in self.specs)]
+        todo = [[spec for spec in row if spec.key not in self.finished] for row in rows]
+        alone = [specs for specs in todo if specs and specs[0].row.base != "ensemble"]
+        jobs = min(jobs or rows_at_once(alone, len(self.splits.train), self.device), max(1, len(alone)))
         with Progress(len(self.specs), title) as progress:
-            for row in dict.fromkeys(spec.row for spec in self.specs):
-                own = [spec for spec in self.specs if spec.row == row]
-                todo = [spec for spec in own if spec.key not in self.finished]
-                progress.start(row.name, n_done=len(own) - len(todo))
-                if not todo:
-                    continue
-                records = self._train(todo, progress)
-                self.n_trained += len(records)
-                self._deliver()
-                self.finished |= {record.key for record in records if record.status == "finished"}
-                self.n_failed += sum(record.status == "failed" for record in records)
-                progress.finish(records)
+            progress.start(n_done=sum(spec.key in self.finished for spec in self.specs))
+            if jobs > 1:
+                progress.side_by_side(jobs)
+                for records in self.training.side_by_side(alone, jobs):
+                    self._take(records, progress)
+                todo = [specs for specs in todo if specs and specs[0].row.base == "ensemble"]
+            for specs in filter(None, todo):
+                self._take(self._train(specs, progress), progress)
 
     def _train(self, specs: Sequence[Spec], progress: Progress) -> list[RunRecord]:
-        from benchmarks.execute import assemble, estimate, evaluate, fit_specs, training_data
-
-        train, valid, task = training_data(specs[0], self.splits)
-        records: list[RunRecord] = []
+        """A row in this process."""
         if specs[0].row.base == "ensemble":
-            stacks = iter([[assemble(spec, train, task, self._checkpoint) for spec in specs]])
-        else:
-            watch = progress.watch(specs[0].content["budget"]["epochs"], len(specs))
-            common: Any = {"device": self.device, "on_epoch": watch}
-            if specs[0].row.is_estimator:
-                stacks = estimate(specs, train, valid, task, **common)
-            else:
-                stacks = fit_specs(specs, train, valid, task, **common, unfinished=self.outbox.root.parent / UNFINISHED)
-        identity = {"suite": self.plan.suite, "protocol": self.plan.protocol}
-        for stack in stacks:
-            if specs[0].row.base != "ensemble":
-                self.fit_seconds += [fitted.result.seconds for fitted in stack]
-            with self.outbox.stage() as folder:
-                records += [evaluate(fitted, self.splits, folder / fitted.spec.key, **identity) for fitted in stack]
-                self._keep_members(folder, stack)
-        return records
+            return self.training.row(specs, self.splits, find=self._checkpoint)
+        watch = progress.watch(specs[0].row.name, specs[0].content["budget"]["epochs"], len(specs))
+        return self.training.row(specs, self.splits, on_epoch=watch)
 
-    def _keep_members(self, folder: Path, stack: Sequence[Fitted]) -> None:
-        """Copies what the ensemble will be made of, so that a tracking server lost meanwhile does not matter."""
-        for fitted in stack:
-            path = folder / fitted.spec.key / CHECKPOINT
-            if fitted.spec.row.base == "unimodal" and path.exists():
-                shutil.copyfile(path, self.members / f"{fitted.spec.key}.safetensors")
+    def _take(self, records: Sequence[RunRecord], progress: Progress) -> None:
+        """The records of a row that has been trained."""
+        self.n_trained += len(records)
+        self._deliver()
+        self.finished |= {record.key for record in records if record.status == "finished"}
+        self.n_failed += sum(record.status == "failed" for record in records)
+        if records[0].method != "ensemble":
+            self.fit_seconds += sum(record.metrics["train_seconds"] for record in records)
+        progress.finish(records)
 
     def _find_finished(self) -> set[str]:
         keys = [spec.key for spec in self.specs]
@@ -180,7 +166,7 @@ class Bench:
 
     def _checkpoint(self, spec: Spec) -> Path | None:
         """Where the weights of an ensemble's member are: from this command, the outbox or tracking."""
-        own = self.members / f"{spec.key}.safetensors"
+        own = self.training.members / f"{spec.key}.safetensors"
         if own.exists():
             return own
         folder = self.outbox.find(spec.key)
@@ -233,7 +219,7 @@ def _summary(benches: Sequence[Bench], seconds: float) -> None:
     where = f"{len(benches)} datasets: " if len(benches) > 1 else ""
     print(
         f"{where}{n_trained} of {n} runs trained, {n - n_trained} were there already; "
-        f"{sum(sum(bench.fit_seconds) for bench in benches):.0f} s of training in {seconds:.0f} s",
+        f"{sum(bench.fit_seconds for bench in benches):.0f} s of training in {seconds:.0f} s",
         flush=True,
     )
     failed = [f"{bench.plan.dataset} ({bench.n_failed})" for bench in benches if bench.n_failed]

@@ -85,7 +85,7 @@ def _start(packed: bytes, parent: int, jobs: int) -> None:
     """A worker begins: it keeps the data, takes its share of the cores, and ends with the process that started it."""
     global _data
     _data = pickle.loads(packed)
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // jobs))
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

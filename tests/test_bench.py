@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -45,9 +46,12 @@ def test_leaderboard_holds_every_method(undisturbed: Checkout) -> None:
     assert accuracy["joint"] > 2 * accuracy["constant"]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("sign", [pytest.param(sign, marks=[pytest.mark.slow] * (sign != "joint  ")) for sign in SIGNS])
-def test_kill_and_resume_gives_the_undisturbed_table(checkout: Checkout, undisturbed: Checkout, sign: str) -> None:
-    process = checkout.start("benchmarks", "run", *SMALL, *METHODS)
+def test_kill_and_resume_gives_the_undisturbed_table(
+    checkout: Checkout, undisturbed: Checkout, sign: str, jobs: str
+) -> None:
+    process = checkout.start("benchmarks", "run", *SMALL, *METHODS, "--jobs", jobs)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(sign):
@@ -56,7 +60,7 @@ def test_kill_and_resume_gives_the_undisturbed_table(checkout: Checkout, undistu
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    checkout.bench(*SMALL, *METHODS)
+    checkout.bench(*SMALL, *METHODS, "--jobs", jobs)
     pd.testing.assert_frame_equal(checkout.numbers(), undisturbed.numbers())
     assert checkout.query("select count(*) from runs where status = 'RUNNING' and lifecycle_stage = 'active'") == [(0,)]
     finished = checkout.query(
@@ -94,8 +98,28 @@ def test_a_model_too_large_for_memory_is_a_hole(checkout: Checkout) -> None:
 
 
 @pytest.mark.slow
-def test_interrupt_ends_at_once_and_the_same_command_goes_on(checkout: Checkout, undisturbed: Checkout) -> None:
-    process = checkout.start("benchmarks", "run", *SMALL, *METHODS)
+def test_a_killed_process_of_a_row_is_one_line(checkout: Checkout, undisturbed: Checkout) -> None:
+    process = checkout.start("benchmarks", "run", *SMALL, *METHODS, "--jobs", "2")
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("constant"):
+        assert process.poll() is None
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (victim, *_) = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(int(victim), signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "error: a process died" in output
+    assert "Traceback" not in output
+    checkout.bench(*SMALL, *METHODS)
+    pd.testing.assert_frame_equal(checkout.numbers(), undisturbed.numbers())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupt_ends_at_once_and_the_same_command_goes_on(
+    checkout: Checkout, undisturbed: Checkout, jobs: str
+) -> None:
+    process = checkout.start("benchmarks", "run", *SMALL, *METHODS, "--jobs", jobs)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("unimodal_left"):
         assert process.poll() is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as front
-from benchmarks import parallel
+from benchmarks import parallel, training
+from benchmarks.run import Options, make_benches
 
 
 def test_each_line_names_its_dataset_and_a_failure_counts(capfd: pytest.CaptureFixture[str]) -> None:
@@ -22,8 +24,19 @@ def test_each_line_names_its_dataset_and_a_failure_counts(capfd: pytest.CaptureF
 
 def test_one_job_per_core_but_one_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "n_cores", lambda: 4)
-    assert [parallel.default_jobs(n, "cpu") for n in (1, 3, 9)] == [1, 3, 4]
-    assert parallel.default_jobs(9, "cuda") == 1
+    assert [parallel.default_jobs(device) for device in ("cpu", "cuda")] == [4, 1]
+
+
+@pytest.mark.parametrize(("epochs", "device", "expected"), [(60, "cpu", 3), (2, "cpu", 1), (60, "cuda", 1)])
+def test_rows_side_by_side_where_that_pays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, epochs: int, device: str, expected: int
+) -> None:
+    monkeypatch.setattr(training, "n_cores", lambda: 3)
+    options = Options("digits", methods=("joint", "dmil", "unimodal"), epochs=epochs, device="cpu")
+    (bench,) = make_benches(options, tmp_path / "results")
+    rows = [list(row) for _, row in groupby(bench.specs, key=lambda spec: spec.row)]
+    assert len(rows) == 4
+    assert training.rows_at_once(rows, len(bench.splits.train), device) == expected
 
 
 def test_a_suite_of_several_datasets_runs_side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Training of table rows: one after another in this process, or side by side in several of this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import UserError
+from benchmarks.outbox import Outbox
+from benchmarks.parallel import n_cores
+from benchmarks.record import CHECKPOINT, RunRecord
+from benchmarks.registry import load_dataset, spread
+
+if TYPE_CHECKING:
+    from benchmarks.execute import FindCheckpoint, Fitted
+    from benchmarks.plan import Spec
+    from dmil.data import Splits
+    from dmil.train import OnEpoch
+
+UNFINISHED = "unfinished"  # folder of the results in which the states of interrupted trainings lie
+LEAST_WORK = 1_000_000  # runs x epochs x training samples, below which processes take longer to start than they save
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known wherever a row of a bench is trained.
+
+    members: folder of the checkpoints that ensembles will be made of, so that a tracking server lost meanwhile does
+    not matter.
+    """
+
+    dataset: str
+    suite: str
+    protocol: str
+    device: str
+    results: Path
+    members: Path
+
+    def row(
+        self,
+        specs: Sequence[Spec],
+        splits: Splits,
+        *,
+        find: FindCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> list[RunRecord]:
+        """Trains and evaluates specs of one row. A stack of replicas enters the outbox whole, so that a kill loses at
+        most that stack. find: the checkpoints of an ensemble's members; only ensembles need it."""
+        from benchmarks.execute import assemble, estimate, evaluate, fit_specs, training_data
+
+        outbox = Outbox(self.results / "outbox")
+        train, valid, task = training_data(specs[0], splits)
+        common: Any = {"device": self.device, "on_epoch": on_epoch}
+        if find is not None:
+            stacks = iter([[assemble(spec, train, task, find) for spec in specs]])
+        elif specs[0].row.is_estimator:
+            stacks = estimate(specs, train, valid, task, **common)
+        else:
+            stacks = fit_specs(specs, train, valid, task, **common, unfinished=self.results / UNFINISHED)
+        identity = {"suite": self.suite, "protocol": self.protocol}
+        records: list[RunRecord] = []
+        for stack in stacks:
+            with outbox.stage() as folder:
+                records += [evaluate(fitted, splits, folder / fitted.spec.key, **identity) for fitted in stack]
+                self._keep_members(folder, stack)
+        return records
+
+    def _keep_members(self, folder: Path, stack: Sequence[Fitted]) -> None:
+        for fitted in stack:
+            path = folder / fitted.spec.key / CHECKPOINT
+            if fitted.spec.row.base == "unimodal" and path.exists():
+                shutil.copyfile(path, self.members / f"{fitted.spec.key}.safetensors")
+
+    def side_by_side(self, rows: Sequence[Sequence[Spec]], jobs: int) -> Iterator[list[RunRecord]]:
+        """The records of every row, as rows get done, in ``jobs`` processes that share the cores of this one.
+
+        Raises:
+            UserError: a process died.
+        """
+        import torch
+
+        n_threads = max(1, torch.get_num_threads() // jobs)
+        yield from spread(partial(_row, self), rows, jobs, threads=n_threads)
+
+
+def _row(training: Training, specs: Sequence[Spec]) -> list[RunRecord]:
+    """In a process of its own, which reads the data itself, once."""
+    splits = _splits(training.dataset)
+    if splits.checksum() != specs[0].content["data"]:
+        raise UserError(f"the data of {training.dataset} changed while it was in use; start again")
+    return training.row(specs, splits)
+
+
+@cache
+def _splits(dataset: str) -> Splits:
+    return load_dataset(dataset)
+
+
+def rows_at_once(rows: Sequence[Sequence[Spec]], n_samples: int, device: str) -> int:
+    """Rows at a time: as many as there are cores; one for little work, and on an accelerator, which a stack fills."""
+    work = sum(len(specs) * specs[0].content["budget"]["epochs"] for specs in rows) * n_samples
+    return 1 if device != "cpu" or work < LEAST_WORK else max(1, min(n_cores(), len(rows)))
