@@ -7,7 +7,7 @@ then_report = run=$$?; [ $$run -le 1 ] || exit $$run; $(PY) -m reports $(1) || e
 .PHONY: help setup lint test test-all data bench sweep report ui sync speed clean
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18; echo; sed -n 's/^#= \?/  /p' Makefile
-#= DATASET=mosi  SUITE=name  METHODS=dmil,joint  SEEDS=5  EPOCHS=50  DEVICE=auto|cpu|cuda  JOBS=n at a time
+#= DATASET=mosi  SUITE=name  METHODS=dmil,joint  SEEDS=5  EPOCHS=50  DEVICE=auto|cpu|cuda  JOBS=n side by side
 #= TRIALS=64  POPULATION=8  AHEAD=2  BACKEND=ray|local  of a sweep; TUNED=0  a bench with default settings
 #= DATA=folder            raw files; default $DMIL_DATA, else ./data
 #= PYTHON=path            creates .venv; default python3.11, python3.12 or python3, 3.11 at least

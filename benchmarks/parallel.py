@@ -1,4 +1,4 @@
-"""Several datasets of a suite side by side: a process each, with its share of the cores.
+"""Several datasets of a suite side by side: a process each, of one thread.
 
 Small batched products gain little from a second thread, two processes of one thread each gain nearly twice.
 """
@@ -38,7 +38,7 @@ def run_side_by_side(datasets: Sequence[str], arguments: Sequence[str], jobs: in
     started = time.perf_counter()
     together = min(jobs, len(datasets))
     each = str(jobs // together)
-    environment = os.environ | {THREADS: os.environ.get(THREADS, str(max(1, n_cores() // together)))}
+    environment = os.environ | {THREADS: os.environ.get(THREADS, "1")}
     width = max(map(len, datasets))
 
     def run(dataset: str) -> int:

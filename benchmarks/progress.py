@@ -29,6 +29,8 @@ class Progress:
         self._bars = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._runs = self._bars.add_task(title or "runs", total=n_runs)
         self._epochs = self._bars.add_task("epochs", total=1, visible=False)
+        self._waiting: list[str] = []
+        self._jobs = 1
         if title:
             console.print(title, highlight=False)
 
@@ -43,9 +45,13 @@ class Progress:
         """``n_done`` runs are there already."""
         self._bars.update(self._runs, advance=n_done)
 
-    def side_by_side(self, jobs: int) -> None:
-        """Rows are trained ``jobs`` at a time."""
-        self._bars.update(self._runs, description=f"{self._bars.tasks[0].description}, {jobs} rows at a time")
+    def side_by_side(self, rows: Sequence[str], jobs: int) -> None:
+        """These rows begin in this order, ``jobs`` of them at a time, until each is finished."""
+        self._waiting, self._jobs = list(rows), jobs
+        self._show_rows()
+
+    def _show_rows(self) -> None:
+        self._bars.update(self._runs, description=", ".join(self._waiting[: self._jobs]) or "runs")
 
     def watch(self, row: str, n_epochs: int, n_seeds: int) -> OnEpoch:
         """An ``on_epoch`` callback that shows the epochs of the stack in training."""
@@ -60,6 +66,9 @@ class Progress:
         """The runs of the row are done."""
         self._bars.update(self._runs, advance=len(records))
         self._bars.update(self._epochs, visible=False)
+        if records[0].method in self._waiting:
+            self._waiting.remove(records[0].method)
+            self._show_rows()
         good = [record for record in records if record.status == "finished"]
         name = "valid/acc" if all("valid/acc" in record.metrics for record in good) else "valid/mae"
         seconds = sum(record.metrics.get("train_seconds", 0.0) for record in records)

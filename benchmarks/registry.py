@@ -47,6 +47,10 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+class WorkerDied(Exception):
+    """A process ended without a result."""
+
+
 class Family(Protocol):
     """Datasets made by name, ``<family>-...``. What is asked of a bad name raises ValueError, one line."""
 
@@ -204,19 +208,16 @@ def _loader(name: str, root: Path) -> Any:
     return made.at(root) if hasattr(made, "at") else made
 
 
-def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, *, threads: int) -> Iterator[Result]:
-    """``work(task)`` of every task, as they get done, in ``jobs`` processes, as the loaders prepare media with.
+def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> Iterator[Result]:
+    """``work(task)`` of every task, as they get done, in ``jobs`` processes like those that prepare media.
 
-    Raises UserError where a process dies, and whatever ``work`` raises.
+    Raises WorkerDied where a process dies, and whatever ``work`` raises.
     """
     workers = _helper("_workers")
     try:
-        yield from workers.spread(work, tasks, jobs, threads=threads)
+        yield from workers.spread(work, tasks, jobs)
     except workers.WorkerDiedError as error:
-        raise UserError(
-            "a process died, for want of memory perhaps; what has finished is kept, the same command goes on from "
-            "there, and --jobs 1 does one thing at a time"
-        ) from error
+        raise WorkerDied from error
 
 
 def _helper(module: str) -> ModuleType:

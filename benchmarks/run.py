@@ -15,7 +15,7 @@ from benchmarks.errors import UserError
 from benchmarks.outbox import Outbox
 from benchmarks.progress import Progress
 from benchmarks.record import AUDIT, CHECKPOINT, SAMPLES, Plan, RunRecord
-from benchmarks.registry import DEFAULT_DATASET, describe, load_dataset
+from benchmarks.registry import DEFAULT_DATASET, WorkerDied, describe, load_dataset
 from benchmarks.store import UnreachableError
 from benchmarks.suite import DEFAULT_SUITE, Suite, load_suite, parse_assignments, suite_datasets
 from benchmarks.tracking import Tracking
@@ -99,8 +99,13 @@ class Bench:
         self.tracking = Tracking(results)
         self.delivery_error: str | None = None
         self.finished: set[str] = set()
+        self.failed: set[str] = set()
         self.fit_seconds = 0.0
-        self.n_trained = self.n_failed = 0
+        self.n_trained = 0
+
+    @property
+    def n_failed(self) -> int:
+        return len(self.failed)
 
     def go(self, title: str = "", jobs: int | None = None) -> None:
         """Trains what has no finished run yet. title: shown above its progress. jobs: rows at a time, by default as
@@ -124,20 +129,32 @@ class Bench:
             print(f"warning: audit of {self.plan.dataset}: {' '.join(texts)}", file=sys.stderr, flush=True)
 
     def _train_missing(self, title: str, jobs: int | None) -> None:
-        """Ensembles last, for they are made of other rows."""
         rows = [[spec for spec in self.specs if spec.row == row] for row in dict.fromkeys(s.row for s in self.specs)]
-        todo = [[spec for spec in row if spec.key not in self.finished] for row in rows]
-        alone = [specs for specs in todo if specs and specs[0].row.base != "ensemble"]
+        todo = [specs for row in rows if (specs := [spec for spec in row if spec.key not in self.finished])]
+        alone = [specs for specs in todo if specs[0].row.base != "ensemble"]
         jobs = min(jobs or rows_at_once(alone, len(self.splits.train), self.device), max(1, len(alone)))
         with Progress(len(self.specs), title) as progress:
             progress.start(n_done=sum(spec.key in self.finished for spec in self.specs))
             if jobs > 1:
-                progress.side_by_side(jobs)
-                for records in self.training.side_by_side(alone, jobs):
-                    self._take(records, progress)
-                todo = [specs for specs in todo if specs and specs[0].row.base == "ensemble"]
-            for specs in filter(None, todo):
-                self._take(self._train(specs, progress), progress)
+                self._side_by_side(alone, jobs, progress)
+            for row in todo:
+                if specs := [spec for spec in row if spec.key not in self.finished | self.failed]:
+                    self._take(self._train(specs, progress), progress)
+
+    def _side_by_side(self, rows: list[list[Spec]], jobs: int, progress: Progress) -> None:
+        """Tables name the dearest methods last; they begin first. Where a process dies, what is left stays undone."""
+        rows = rows[::-1]
+        progress.side_by_side([specs[0].row.name for specs in rows], jobs)
+        try:
+            for records in self.training.side_by_side(rows, jobs):
+                self._take(records, progress)
+        except WorkerDied:
+            self.finished |= self._find_finished()
+            print(
+                "warning: a process that trained died, for want of memory perhaps; going on with one row at a time",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _train(self, specs: Sequence[Spec], progress: Progress) -> list[RunRecord]:
         """A row in this process."""
@@ -151,7 +168,7 @@ class Bench:
         self.n_trained += len(records)
         self._deliver()
         self.finished |= {record.key for record in records if record.status == "finished"}
-        self.n_failed += sum(record.status == "failed" for record in records)
+        self.failed |= {record.key for record in records if record.status == "failed"}
         if records[0].method != "ensemble":
             self.fit_seconds += sum(record.metrics["train_seconds"] for record in records)
         progress.finish(records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UserError
 from benchmarks.outbox import Outbox
-from benchmarks.parallel import n_cores
+from benchmarks.parallel import THREADS, n_cores
 from benchmarks.record import CHECKPOINT, RunRecord
 from benchmarks.registry import load_dataset, spread
 
@@ -48,10 +49,11 @@ class Training:
         find: FindCheckpoint | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> list[RunRecord]:
-        """Trains and evaluates specs of one row. A stack of replicas enters the outbox whole, so that a kill loses at
-        most that stack. find: the checkpoints of an ensemble's members; only ensembles need it."""
+        """Trains and evaluates specs of one row. A stack of replicas enters the outbox whole: a kill loses no more than
+        the stacks in training. find: the checkpoints of an ensemble's members; only ensembles need it."""
         from benchmarks.execute import assemble, estimate, evaluate, fit_specs, training_data
 
+        settle_threads()
         outbox = Outbox(self.results / "outbox")
         train, valid, task = training_data(specs[0], splits)
         common: Any = {"device": self.device, "on_epoch": on_epoch}
@@ -76,31 +78,41 @@ class Training:
                 shutil.copyfile(path, self.members / f"{fitted.spec.key}.safetensors")
 
     def side_by_side(self, rows: Sequence[Sequence[Spec]], jobs: int) -> Iterator[list[RunRecord]]:
-        """The records of every row, as rows get done, in ``jobs`` processes that share the cores of this one.
-
-        Raises:
-            UserError: a process died.
-        """
-        import torch
-
-        n_threads = max(1, torch.get_num_threads() // jobs)
-        yield from spread(partial(_row, self), rows, jobs, threads=n_threads)
+        """The records of every row, as rows get done, in ``jobs`` processes. Raises WorkerDied where one dies."""
+        yield from spread(partial(_row, self), rows, jobs)
 
 
 def _row(training: Training, specs: Sequence[Spec]) -> list[RunRecord]:
-    """In a process of its own, which reads the data itself, once."""
-    splits = _splits(training.dataset)
-    if splits.checksum() != specs[0].content["data"]:
-        raise UserError(f"the data of {training.dataset} changed while it was in use; start again")
+    """In a process of its own, which reads the data itself, once.
+
+    Raises:
+        UserError: data or code are no longer what the runs were planned with.
+    """
+    from benchmarks.provenance import code_revision
+
+    splits, checksum = _data(training.dataset)
+    for name, found in (("data", checksum), ("code", code_revision(specs[0].row.base))):
+        if found != specs[0].content[name]:
+            raise UserError(f"the {name} of {training.dataset}, {specs[0].row.name} changed while a bench used it")
     return training.row(specs, splits)
 
 
 @cache
-def _splits(dataset: str) -> Splits:
-    return load_dataset(dataset)
+def _data(dataset: str) -> tuple[Splits, str]:
+    splits = load_dataset(dataset)
+    return splits, splits.checksum()
+
+
+def settle_threads() -> None:
+    """One thread on a processor, unless OMP_NUM_THREADS says more: how many there are decides how sums are rounded, and
+    numbers must not depend on the machine, or on what else is left to train. Small batched products gain little."""
+    import torch
+
+    if THREADS not in os.environ:
+        torch.set_num_threads(1)
 
 
 def rows_at_once(rows: Sequence[Sequence[Spec]], n_samples: int, device: str) -> int:
-    """Rows at a time: as many as there are cores; one for little work, and on an accelerator, which a stack fills."""
+    """As many as there are cores; one for little work, and on an accelerator, which a stack fills."""
     work = sum(len(specs) * specs[0].content["budget"]["epochs"] for specs in rows) * n_samples
     return 1 if device != "cpu" or work < LEAST_WORK else max(1, min(n_cores(), len(rows)))

@@ -43,14 +43,14 @@ def kept_processes() -> Iterator[None]:
 def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, *, threads: int = 1) -> Iterator[Result]:
     """``work(task)`` of every task, as they get done, in ``jobs`` spawned processes; one job is done in this process.
 
-    work: picklable, of a module that the processes can import. threads: of each process. Where the caller stops
-    early, what has not begun is dropped. Raises WorkerDiedError, and whatever ``work`` raises.
+    work: picklable, of a module that the processes can import. Where the caller stops early, what has
+    not begun is dropped. Raises WorkerDiedError, and whatever ``work`` raises.
     """
     if jobs == 1:
         yield from map(work, tasks)
         return
     kept = _kept.get()
-    with nullcontext(kept) if kept is not None else _pool(jobs, threads) as pool:
+    with nullcontext(kept) if kept is not None else _pool(jobs) as pool:
         futures = [pool.submit(work, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -61,13 +61,15 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, *, 
             wait([future for future in futures if not future.cancel()])
 
 
-def _pool(jobs: int, threads: int = 1) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare_worker, initargs=(threads,))
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # Where this process is killed, Python's own helper would say that semaphores were left, which it then removes.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
+    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare_worker)
 
 
-def _prepare_worker(threads: int) -> None:
-    """Its share of the threads; Ctrl-C is the parent's business; it ends when the parent does."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+def _prepare_worker() -> None:
+    """One thread each, unless more are asked for; Ctrl-C is the parent's business; it ends when the parent does."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

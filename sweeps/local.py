@@ -78,14 +78,14 @@ def _take(future: Future[PopulationRecord], search: Search, population: Populati
 def _pool(packed: bytes, jobs: int) -> ProcessPoolExecutor:
     """packed: the data as bytes; torch would send its tensors through /dev/shm, of which containers have little."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(packed, os.getpid(), jobs))
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(packed, os.getpid()))
 
 
-def _start(packed: bytes, parent: int, jobs: int) -> None:
-    """A worker begins: it keeps the data, takes its share of the cores, and ends with the process that started it."""
+def _start(packed: bytes, parent: int) -> None:
+    """A worker begins: it keeps the data, has one thread as in Ray, and ends with the process that started it."""
     global _data
     _data = pickle.loads(packed)
-    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
