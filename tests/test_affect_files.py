@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from benchmarks import registry
+from benchmarks.encoders import checked
 from benchmarks.errors import UserError
+from benchmarks.methods import METHODS, left_out
 from benchmarks.suite import load_suite
 from tests.made_affect import made_content, write
 from tests.made_checkout import Checkout
@@ -181,6 +183,10 @@ def test_every_method_runs(dataset: str, corpus: str, alignment: str, tmp_path: 
     environment: dict[str, Any] = {"DMIL_DATA": str(tmp_path / "data"), "DMIL_CACHE": str(tmp_path / "cache")}
     prepared = checkout.run("benchmarks", "data", "--dataset", dataset, **environment)
     assert f"{dataset}: train 15, valid 9, test 9;" in prepared
-    printed = checkout.bench("--dataset", dataset, "--epochs", "2", "--seeds", "1", **environment)
-    n_rows = len(load_suite("leaderboard", dataset).methods) - 1 + (2 if "vt" in dataset else 3)  # each modality alone
+    methods = ("--methods", ",".join(METHODS))
+    printed = checkout.bench("--dataset", dataset, "--epochs", "2", "--seeds", "1", *methods, **environment)
+    splits = registry.load_dataset(dataset, root=tmp_path / "data")
+    out = left_out(METHODS, checked(load_suite("leaderboard", dataset).encoders, splits.train), splits.task)
+    n_rows = len(METHODS) - len(out) - 1 + len(splits.train.inputs)  # each modality alone
     assert f"{n_rows} of {n_rows} runs trained" in printed
+    assert set(out) <= {"factorcl", "pmr", "qmf"}

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import registry
+from benchmarks import registry, suite
 from benchmarks.errors import UserError
+from benchmarks.methods import METHODS
+from benchmarks.run import Options, make_benches
 from tests.made_media import NO_AV, grey, kinetics_sounds_tree, tone, write_video
 
 pytest.importorskip("av", reason=NO_AV)
@@ -19,6 +21,7 @@ clips = import_module("benchmarks.datasets._clips")
 kinetics_sounds = import_module("benchmarks.datasets.kinetics_sounds")
 
 CLASSES = ("playing drums", "tap dancing")
+LISTED = "kinetics_sounds-listed"
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_the_usual_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_listed_classes_keep_the_order_of_their_list(tree: Path) -> None:
-    splits = registry.load_dataset("kinetics_sounds-listed", root=tree)
+    splits = registry.load_dataset(LISTED, root=tree)
     assert splits.task.class_names == ("tap dancing", "playing drums")
     assert splits.train.ids == (
         "train/playing drums/000-00_abcd_000010_000020.mp4",
@@ -99,7 +102,7 @@ def test_a_clip_without_sound_a_damaged_and_an_empty_one_are_named(tree: Path) -
     path.write_bytes(b"")
     fails(tree, "is empty", path)
     path.write_bytes(good)
-    assert len(registry.load_dataset("kinetics_sounds-listed", root=tree).train) == 2
+    assert len(registry.load_dataset(LISTED, root=tree).train) == 2
 
 
 def test_what_is_missing_is_advice(tree: Path) -> None:
@@ -126,3 +129,16 @@ def test_a_clip_of_the_length_in_print() -> None:
 def test_a_name_that_means_nothing_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"write kinetics_sounds\[-listed\]"):
         registry.canonical("kinetics_sounds-34")
+
+
+@pytest.mark.slow
+def test_every_method_trains_on_it(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DMIL_DATA", str(tree))
+    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
+    protocol = f"methods: [{', '.join(METHODS)}]\nseeds: 1\nbudget: {{epochs: 2, patience: 2}}\n"
+    entry = "{encoders: {audio: cnn, video: cnn}, settings: {all: {width: 8, batch_size: 2}}}"
+    (tmp_path / "mine.yaml").write_text(f"{protocol}datasets: {{{LISTED}: {entry}}}\n")
+    (bench,) = make_benches(Options(LISTED, "mine", device="cpu"), tmp_path / "results")
+    bench.go()
+    assert {spec.row.base for spec in bench.specs} == set(METHODS)
+    assert (bench.n_trained, bench.n_failed, bench.delivery_error) == (len(bench.specs), 0, None)
