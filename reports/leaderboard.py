@@ -12,6 +12,7 @@ from reports.hard_sample_tables import to_markdown as hard_samples_markdown
 from reports.interaction_tables import to_markdown as interactions_markdown
 from reports.line import SOURCE, Line
 from reports.measure import ACCURACY, Measure
+from reports.method_notes import to_markdown as notes_markdown
 from reports.sanity_tables import to_markdown as sanity_markdown
 from reports.statistics import MIN_SEEDS
 from reports.table import Table
@@ -100,7 +101,7 @@ def _csv_row(dataset: str, line: Line) -> list[str | int]:
 
 
 def to_markdown(table: Table) -> str:
-    """The shown table with its title, warning and holes."""
+    """The shown table with its title, warning and holes, and what must be known of its methods."""
     lines = [f"# {table.card['title']} (`{table.dataset}`, suite `{table.suite}`)", ""]
     if table.card["warning"]:
         lines += [f"> **Warning.** {table.card['warning']}", ""]
@@ -108,6 +109,7 @@ def to_markdown(table: Table) -> str:
     lines += [*grid(headings(table), [_in_bold(line, row(line, table)) for line in table.lines]), "", caption(table)]
     holes = [f"- `{line.method}` {reason}" for line in table.lines for reason in line.reasons]
     lines += ["", *holes] if holes else []
+    lines += notes_markdown(table)
     sections = [*interactions_markdown(table), *hard_samples_markdown(table), *sanity_markdown(table)]
     return "\n".join([*lines, *sections]) + "\n"
 

@@ -13,6 +13,7 @@ from reports.curves import learning_curves
 from reports.figures import curve
 from reports.line import Line, problem_of
 from reports.measure import CORRELATION, Measure
+from reports.method_notes import note_of
 from reports.table import Table
 from reports.text import budget_text
 from reports.tuning import provenance as provenance_of_settings
@@ -31,6 +32,7 @@ def details(line: Line, tracking: Tracking) -> dict[str, Any]:
     return {
         "line": line,
         "row": line.row,
+        "note": note_of(line.method),
         "curve": curve(list(histories.values()), line.measure),
         "panels": learning_curves(histories, {seed: int(epoch) for seed, epoch in best.items()}, line.measure),
         "runs": [_run(run, line.row.settings, line.measure) for run in line.row.runs],

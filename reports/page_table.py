@@ -10,6 +10,7 @@ from reports.error_columns import pair_of
 from reports.leaderboard import gain, interval, seeds
 from reports.line import COMPLETE, SOURCE, Line
 from reports.measure import ACC2, ACC2_NON0, ACC7, CORRELATION, F1, F1_NON0, Measure, signed
+from reports.method_notes import note_of
 from reports.table import Table
 from reports.text import number, percent, shown_status, spread
 from reports.tuning import n_configurations, settings_cell
@@ -225,9 +226,11 @@ def _cell(column: Column, line: Line, table: Table) -> dict[str, Any]:
 
 def _tags(line: Line) -> list[tuple[str, str, str]]:
     """Class, text, and what it says in full."""
+    note = note_of(line.method)
     found = [
         ("star", "★", "strongest conventional baseline", line.is_strongest),
         ("best", "best", f"{line.measure.most} mean test {line.measure.name}", line.rank == 1),
         ("tied", "tied", "not told apart from the best", line.is_tied and line.rank != 1),
+        ("note", "†", note, bool(note)),
     ]
     return [(kind, text, meaning) for kind, text, meaning, applies in found if applies]

@@ -1,9 +1,14 @@
-"""AGM and PMR: each rule by hand, and the bugs that public code has."""
+"""AGM and PMR: each rule by hand, the bugs that public code has, and until when PMR and OGM-GE modulate."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -11,12 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods import agm, pmr
+from benchmarks.methods import METHODS, agm, pmr
+from dmil import Budget, Replica, fit
 from dmil.data import Inputs, Shared, Split
+from dmil.encoders import ENCODERS, READS, Alone
 from dmil.losses import task_loss
+from dmil.resume import State
 from dmil.stack import Stack
 from tests.made_kinds import made_kinds
-from tests.made_problems import Problem, made_problem
+from tests.made_problems import Problem, made_problem, small_settings
 from tests.made_stacks import assert_same_gradients, batch_of, feed_of, gradients_of, stack_of
 
 F64 = torch.float64
@@ -197,7 +205,8 @@ def test_a_class_that_training_lacks_keeps_its_prototype() -> None:
 @pytest.mark.parametrize("n_modalities", [2, 3])
 def test_who_is_behind_has_a_loss_of_its_own(n_modalities: int, *, is_graded: bool) -> None:
     problem = made_problem(n_modalities)
-    stack = stack_of("pmr", problem, is_graded=is_graded, alpha=0.6, active_epochs=15)
+    stack = stack_of("pmr", problem, is_graded=is_graded, alpha=0.6)
+    (stage,) = stack.module.stages(150)
     stack.module.eval()
     stack.module.start_epoch(1, feed_of(problem))
     stack.train_mode()
@@ -215,8 +224,77 @@ def test_who_is_behind_has_a_loss_of_its_own(n_modalities: int, *, is_graded: bo
             n_behind += weight > 0
             expected[s] = expected[s] + 0.6 * weight * F.cross_entropy(near[m], batch.target[s])
     assert n_behind >= 2
-    loss = stack.module.loss(output, batch.target, "train")
-    torch.testing.assert_close(loss, expected)
+    loss = stack.module.loss(output, batch.target, stage.name)
     assert_same_gradients(gradients_of(loss, parameters), gradients_of(expected, parameters))
-    stack.module.start_epoch(16, feed_of(problem))
-    torch.testing.assert_close(stack.module.loss(output, batch.target, "train"), joint)
+    for epoch, wanted in ((100, expected), (101, joint)):
+        stack.module.start_epoch(epoch, feed_of(problem))
+        torch.testing.assert_close(stack.module.loss(output, batch.target, stage.name), wanted)
+
+
+# ---- until when PMR and OGM-GE modulate
+
+
+class Kept:
+    """The state after the last epoch, in memory."""
+
+    state: State | None = None
+
+    def is_due(self) -> bool:
+        return True
+
+    def save(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        self.state = tensors, copy.deepcopy(record)
+
+    def load(self) -> State | None:
+        return self.state
+
+
+@pytest.fixture
+def modulated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[int, int]]:
+    """Trains two replicas and says in which epochs how many steps were modulated."""
+    monkeypatch.setitem(ENCODERS, "foreign", lambda source, **_: Alone(torch.nn.Linear(source.shape[0], 8), 1))
+    monkeypatch.setitem(READS, "foreign", ("features",))
+
+    def train(rule: str, epochs: int, **more: Any) -> dict[int, int]:
+        kind, problem, seen, now = METHODS[rule.split(".")[0]], made_problem(2), Counter[int](), [0]
+        start, own = kind.start_epoch, resolve_name(f"benchmarks.methods.{rule}")
+
+        def start_epoch(self: Any, epoch: int, train: Any) -> None:
+            now[0] = epoch
+            start(self, epoch, train)
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            seen[now[0]] += 1
+            return own(*args, **kwargs)
+
+        replicas = [Replica(seed, small_settings(kind)) for seed in (0, 1)]
+        parts = (problem.train, problem.valid, problem.task)
+        with monkeypatch.context() as patch, suppress(InterruptedError):
+            patch.setattr(kind, "start_epoch", start_epoch)
+            patch.setattr(f"benchmarks.methods.{rule}", noted)
+            fit(kind, *parts, replicas=replicas, budget=Budget(epochs=epochs), dtype=F64, **more)
+        return dict(seen)
+
+    return train
+
+
+HALF, TWO_THIRDS = {1: 1, 6: 3, 9: 5}, {1: 1, 6: 4, 9: 6}
+
+
+@pytest.mark.parametrize(("rule", "lasts"), [("ogm_ge.coefficients", HALF), ("pmr.lag", TWO_THIRDS)])
+def test_modulation_ends_at_a_share_of_the_epochs(
+    rule: str, lasts: dict[int, int], modulated: Callable[..., dict[int, int]]
+) -> None:
+    """In a stack, where replicas train one by one, and after a kill where the first, which alone is asked for its
+    stages, had been dropped."""
+    for epochs, last in lasts.items():
+        assert modulated(rule, epochs) == dict.fromkeys(range(1, last + 1), 4)
+    assert modulated(rule, 6, encoders={"text": {"name": "foreign"}}) == dict.fromkeys(range(1, lasts[6] + 1), 8)
+
+    def die(epoch: int, report: Any) -> None:
+        if epoch == 3:
+            raise InterruptedError
+
+    dropped: dict[str, Any] = {"keeper": Kept(), "prune": lambda epoch, stage, selections: [0]}
+    assert modulated(rule, 9, on_epoch=die, **dropped) == {1: 4, 2: 4, 3: 4}
+    assert modulated(rule, 9, **dropped) == dict.fromkeys(range(3, lasts[9] + 1), 4)

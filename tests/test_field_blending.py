@@ -13,6 +13,7 @@ from benchmarks.methods.gradient_blending import blend_weights, held_out
 from dmil import Method, Split, Task, accuracy, predict
 from dmil.losses import task_loss
 from tests.made_problems import Problem, made_problem, xor_problem
+from tests.test_field_experts import reached, stack_in
 from tests.test_field_gradients import F64, batch, gradients_of, stack_of, trained
 
 
@@ -34,18 +35,50 @@ def test_blend_weights_survive_copies_that_neither_overfit_nor_learn() -> None:
     assert blend_weights(before, before).tolist() == [0.5, 0.5]
 
 
-def test_whole_groups_are_held_out() -> None:
-    inputs = {"a": torch.zeros(100, 1)}
-    groups = tuple(f"video {i // 5}" for i in range(100))
-    held = held_out(Split(inputs, torch.zeros(100).long(), groups=groups))
-    assert int(held.sum()) == 10
-    assert {name for name, is_held in zip(groups, held, strict=True) if is_held}.isdisjoint(
-        {name for name, is_held in zip(groups, held, strict=True) if not is_held}
-    )
-    alone = held_out(Split(inputs, torch.zeros(100).long()))
-    assert int(alone.sum()) == 8
-    assert alone.nonzero().flatten().tolist() != list(range(8))
-    assert int(held_out(Split(inputs, torch.zeros(100).long(), groups=("one",) * 100)).sum()) == 8
+def grouped(*sizes: int) -> Split:
+    """Samples of one group after the other."""
+    groups = tuple(f"video {i}" for i, n in enumerate(sizes) for _ in range(n))
+    return Split({"a": torch.zeros(len(groups), 1)}, torch.zeros(len(groups)).long(), groups=groups)
+
+
+def held_of_each_group(split: Split) -> list[tuple[int, int]]:
+    """How many samples of each group are held out, and of how many."""
+    found: dict[str, list[bool]] = {}
+    for name, is_held in zip(split.groups, held_out(split).tolist(), strict=True):
+        found.setdefault(name, []).append(is_held)
+    return [(sum(rows), len(rows)) for rows in found.values()]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_held"),
+    [((5,) * 20, 10), ((2,) * 50, 8), ((20,) * 5, 20), ((7,) * 15, 7)],
+    ids=["of 20", "of 50", "of five", "of fifteen"],
+)
+def test_whole_groups_are_held_out_as_near_to_8_percent_as_may_be(sizes: tuple[int, ...], n_held: int) -> None:
+    """Of 20 groups two are nearer to it than one, of 15 one is nearer than two."""
+    held = held_of_each_group(grouped(*sizes))
+    assert sum(n for n, _ in held) == n_held
+    assert {n for n, _ in held} == {0, sizes[0]}
+
+
+@pytest.mark.parametrize("sizes", [(300,), (150,) * 2, (100,) * 3, (75,) * 4])
+def test_samples_of_every_group_are_held_out_where_groups_are_few(sizes: tuple[int, ...]) -> None:
+    """One of three would be a third of the samples."""
+    held = held_of_each_group(grouped(*sizes))
+    assert sum(n for n, _ in held) == 24
+    assert all(0 < n < size for n, size in held)
+
+
+def test_of_two_unlike_groups_one_is_left_to_train_on() -> None:
+    """Whichever comes first: the small one is less than 8 %, but both are everything; the large one is too large."""
+    assert sorted(int(held_out(grouped(*sizes)).sum()) for sizes in ((6, 294), (294, 6))) == [6, 24]
+
+
+def test_held_out_samples_without_groups_are_drawn() -> None:
+    held = held_out(Split({"a": torch.zeros(100, 1)}, torch.zeros(100).long()))
+    assert int(held.sum()) == 8
+    assert held.nonzero().flatten().tolist() != list(range(8))
+    assert all(held_out(Split({"a": torch.zeros(n, 1)}, torch.zeros(n).long())).sum() == 1 for n in (2, 3, 12))
 
 
 @pytest.mark.parametrize("is_regression", [False, True], ids=["classification", "regression"])
@@ -79,17 +112,40 @@ def untrained(problem: Problem) -> Any:
     return model
 
 
-def test_copies_do_not_see_what_is_held_out_and_validation_has_no_part() -> None:
+def test_copies_do_not_see_what_is_held_out() -> None:
     problem = made_problem()
     held = held_out(problem.train)
     other = torch.where(held, 2 - problem.train.target, problem.train.target)
     changed = Problem(Split(problem.train.inputs, other), problem.valid, problem.task)
-    shuffled = Problem(problem.train, Split(problem.valid.inputs, problem.valid.target.flip(0)), problem.task)
-    one, relabelled, judged = (trained("gradient_blending", p, epochs=3) for p in (problem, changed, shuffled))
+    one, relabelled = (trained("gradient_blending", p, epochs=3) for p in (problem, changed))
     for name, value in one.copies.state_dict().items():
         assert torch.equal(value, relabelled.copies.state_dict()[name]), name
     assert not torch.allclose(one.weights, relabelled.weights)
-    assert torch.equal(one.weights, judged.weights)
+
+
+def test_validation_picks_the_epoch_of_the_copies_and_has_no_other_part() -> None:
+    """Where the copies train for a single epoch there is nothing to pick; of five, weights are those of the best."""
+    problem = made_problem()
+    wrong = Problem(problem.train, Split(problem.valid.inputs, 2 - problem.valid.target), problem.task)
+    weights = {}
+    for epochs in (3, 15):
+        for judge in (problem, wrong):
+            weights[epochs, judge is wrong] = trained("gradient_blending", judge, epochs=epochs, lr=1e-2).weights
+    assert torch.equal(weights[3, False], weights[3, True])
+    assert not torch.allclose(weights[15, False], weights[15, True], atol=1e-3)
+
+
+def test_copies_share_neither_encoders_nor_heads() -> None:
+    problem = made_problem(3)
+    stack = stack_in("gradient_blending", problem, 0)
+    logits = batch(stack, problem)[0].extra["copies"]
+    of_joint = reached(logits[:, 0].square().sum(), stack)
+    assert of_joint == {name for name in stack.shapes if name.startswith(("copies.together.", "copies.head."))}
+    for m in range(3):
+        found = gradients_of(logits[:, 1 + m].square().sum(), stack.parameters())
+        encoder = {name for name in stack.shapes if name.startswith(f"copies.alone.each.{m}.")}
+        assert {name for name, g in found.items() if g.any()} == encoder | {"copies.heads.weight", "copies.heads.bias"}
+        assert [bool(g.any()) for g in found["copies.heads.weight"].unbind(1)] == [i == m for i in range(3)]
 
 
 def test_the_blend_is_the_weighted_loss_of_all_heads() -> None:

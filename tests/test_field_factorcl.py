@@ -10,27 +10,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods import FIELD, METHODS, left_out
-from benchmarks.methods.factorcl import Critic, lower_bound, upper_bound
+from benchmarks.methods import FIELD, METHODS, factorcl, left_out
+from benchmarks.methods.factorcl import Critic, label_scores
 from benchmarks.registry import load_dataset
 from benchmarks.suite import DEFAULT_SUITE
 from dmil import Task
 from dmil.losses import task_loss
-from dmil.stack import Stack
 from sweeps.plan import Options, check, plan_studies
 from tests.made_problems import made_problem, small_settings
 from tests.test_field_experts import batch, stack_in
 from tests.test_field_gradients import gradients_of, trained
 
 
-def nce(scores: Tensor) -> Tensor:
+def nce_by_hand(scores: Tensor) -> Tensor:
     """Minus the bound, sample by sample; scores[i, j] is of the j-th of the first and the i-th of the second."""
     n = len(scores)
     each = [scores[i, i] - (scores[i].exp().sum() / n).log() for i in range(n)]
     return -torch.stack(each).mean()
 
 
-def club(scores: Tensor) -> Tensor:
+def club_by_hand(scores: Tensor) -> Tensor:
     n = len(scores)
     everything = torch.stack([scores[i, j] for i in range(n) for j in range(n)])
     return torch.stack([scores[i, i] for i in range(n)]).sum() / n - everything.sum() / n**2
@@ -46,10 +45,13 @@ def judged(critic: Any, s: int, a: Tensor, b: Tensor) -> Tensor:
 def test_bounds_by_hand() -> None:
     scores = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
     logs = [math.log((math.exp(2) + 1) / 2), math.log((math.exp(1) + math.exp(3)) / 2)]
-    assert float(lower_bound(scores)) == pytest.approx(2.5 - sum(logs) / 2)
-    assert float(upper_bound(scores)) == pytest.approx(2.5 - 1.5)
-    assert float(lower_bound(torch.zeros(1, 1))) == 0
-    assert lower_bound(torch.randn(3, 5, 5)).shape == upper_bound(torch.randn(3, 5, 5)).shape == (3,)
+    assert float(factorcl.nce(scores)) == pytest.approx(sum(logs) / 2 - 2.5)
+    assert float(factorcl.club(scores)) == pytest.approx(2.5 - 1.5)
+    assert float(factorcl.nce(torch.zeros(1, 1))) == 0
+    many = torch.randn(3, 5, 5)
+    for bound in (factorcl.nce, factorcl.club):
+        assert bound(many).shape == (3,)
+        assert torch.allclose(bound(many[:, :2]) + bound(many[:, 2:], 2), bound(many), atol=1e-6)
 
 
 def test_a_critic_judges_every_pair() -> None:
@@ -63,8 +65,19 @@ def test_a_critic_judges_every_pair() -> None:
             assert torch.allclose(found[i, j], second @ critic.last, atol=1e-6)
 
 
-def test_the_contrastive_loss_term_by_term() -> None:
-    """Each term on views of its own; the label a number beside one modality, one-hot beside two."""
+def test_a_label_that_many_samples_have_is_judged_once() -> None:
+    critic = Critic(3, 1, 6)
+    for n in (2, 3, 8):
+        view, target = torch.randn(2, n, 3), torch.arange(2 * n).reshape(2, n) % 3
+        found = label_scores(critic, view, target, 3)
+        assert torch.allclose(found, critic(view, target.float().unsqueeze(-1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_pairs", [1, 60, 10**6])
+def test_the_contrastive_loss_term_by_term(n_pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each term on views of its own; the label a number beside one modality, one-hot beside two. However many of the 20
+    rows of scores are made at a time: one, three or all."""
+    monkeypatch.setattr(factorcl, "N_PAIRS", n_pairs)
     problem = made_problem()
     stack = stack_in("factorcl", problem, 0, critic=5)
     module: Any = stack.module
@@ -76,43 +89,53 @@ def test_the_contrastive_loss_term_by_term() -> None:
         (shared, apart, label, both, both_apart), (shared2, apart2, label2, both2, both_apart2) = views[s]
         number, hot = target[s].double().unsqueeze(1), torch.eye(3, dtype=torch.float64)[target[s]]
         given = [torch.cat([x, hot], 1) for x in (both, both2, both_apart, both_apart2)]
-        low, up = module.lower, module.upper
+        low, up, one = module.lower, module.upper, module.label
         wanted = task_loss(problem.task, output.logits[s], target[s])
-        wanted += nce(judged(low[0], s, shared, shared2)) + club(judged(up[0], s, apart, apart2))
-        wanted += nce(judged(low[1], s, label, number)) + nce(judged(low[2], s, label2, number))
-        wanted += nce(judged(low[3], s, given[0], given[1])) + club(judged(up[1], s, given[2], given[3]))
-        wanted += nce(judged(up[0], s, apart, apart2)) + nce(judged(up[1], s, given[2], given[3]))
+        for k, (a, b) in enumerate([(shared, shared2), (given[0], given[1])]):
+            wanted += nce_by_hand(judged(low[k], s, a, b))
+        for k, (a, b) in enumerate([(apart, apart2), (given[2], given[3])]):
+            wanted += club_by_hand(judged(up[k], s, a, b)) + nce_by_hand(judged(up[k], s, a, b))
+        for k, view in enumerate([label, label2]):
+            wanted += nce_by_hand(judged(one[k], s, view, number))
         assert float(loss[s].detach()) == pytest.approx(float(wanted.detach()))
 
 
-def contrast_gradients() -> tuple[Stack, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Gradients of the whole loss, of CLUB's bounds and of what its critics learn by, the last two with nothing held
-    fixed."""
+def contrast_gradients() -> tuple[dict[str, Tensor], ...]:
+    """Gradients of the whole loss; of CLUB's bounds and of what its critics learn by, with nothing held fixed; and of
+    all other terms, each in one piece."""
     problem = made_problem()
     stack = stack_in("factorcl", problem, 0, critic=5)
     module: Any = stack.module
     output, target = batch(stack, problem)
-    _, pairs = module._pairs(output.extra["views"], target)
-    scores = [critic(a, b) for critic, (a, b) in zip(module.upper, pairs, strict=True)]
+    pairs = module._pairs(output.extra["views"], target)
+    scores = [critic(a, b) for critic, (a, b) in zip(module.upper, pairs[1::3], strict=True)]
+    others = [critic(a, b) for critic, (a, b) in zip(module.lower, pairs[0::3], strict=True)]
+    others += [critic(view, target.double().unsqueeze(-1)) for critic, view in zip(module.label, pairs[2], strict=True)]
+    rest = task_loss(problem.task, output.logits, target) + sum(factorcl.nce(x) for x in others)
     values = (
         module.loss(output, target, "contrast"),
-        sum(upper_bound(x) for x in scores),
-        sum(-lower_bound(x) for x in scores),
+        sum(factorcl.club(x) for x in scores),
+        sum(factorcl.nce(x) for x in scores),
+        rest,
     )
-    whole, bound, learning = (gradients_of(torch.as_tensor(value), stack.parameters()) for value in values)
-    return stack, whole, bound, learning
+    return tuple(gradients_of(torch.as_tensor(value), stack.parameters()) for value in values)
 
 
-def test_clubs_critics_learn_by_nce_alone_and_features_follow_the_bound_alone() -> None:
+@pytest.mark.parametrize("n_pairs", [1, 60, 10**6])
+def test_clubs_critics_learn_by_nce_alone_and_features_follow_the_bound_alone(
+    n_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With one loss for both, critics would lower the bound instead of keeping it one, and features raise it again."""
-    _, whole, bound, learning = contrast_gradients()
-    for name in (name for name in whole if name.startswith("upper.")):
-        assert torch.allclose(whole[name], learning[name], atol=1e-12), name
-    assert bound["upper.0.first.weight"].abs().max() > 1e-3
+    monkeypatch.setattr(factorcl, "N_PAIRS", n_pairs)
+    whole, bound, learning, rest = contrast_gradients()
+    for name, found in whole.items():
+        own = learning if name.startswith("upper.") else bound
+        assert torch.allclose(found, own[name] + rest[name], atol=1e-12), name
+    assert max(float(found.abs().max()) for name, found in bound.items() if name.startswith("upper.")) > 1e-3
     for name in ("views.0.weight", "views.2.weight"):
         for view in (1, 4):  # those that CLUB alone judges
-            assert torch.allclose(whole[name][:, :, view], bound[name][:, :, view], atol=1e-12), name
             assert learning[name][:, :, view].any()
+            assert not rest[name][:, :, view].any()
 
 
 def test_the_head_learns_beside_the_views_and_does_not_move_them() -> None:
@@ -134,7 +157,7 @@ def test_views_learn_the_label_without_a_loss_of_their_own() -> None:
         model = trained("factorcl", problem, epochs=18, lr=lr, batch_size=40, critic=16)
         with torch.no_grad():
             view = model(problem.valid.inputs).extra["views"][0, 2]
-            bounds.append(float(lower_bound(model.lower[1](view, problem.valid.target.double().unsqueeze(1)))))
+            bounds.append(-float(factorcl.nce(model.label[0](view, problem.valid.target.double().unsqueeze(1)))))
     assert bounds[0] > 0.05 > bounds[1]
 
 

@@ -104,10 +104,13 @@ XOR: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_they_represent_xor(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [*((name, {}) for name in NAMES), ("mmib", {"form": "early"}), ("mmib", {"form": "late"})],
+)
+def test_they_represent_xor(name: str, settings: dict[str, Any]) -> None:
     problem = xor_problem()
-    values = {"lr": 1e-2, "dropout": 0.0, "batch_size": 32, "width": 16} | XOR.get(name, {})
+    values = {"lr": 1e-2, "dropout": 0.0, "batch_size": 32, "width": 16} | XOR.get(name, {}) | settings
     parts = (problem.train, problem.valid, problem.task)
     replicas = [Replica(0, small_settings(METHODS[name], **values))]
     (result,) = fit(METHODS[name], *parts, replicas=replicas, budget=Budget(epochs=10))
@@ -188,8 +191,10 @@ def test_the_fused_prediction_of_mmib_is_made_from_the_bottlenecks() -> None:
     problem = made_problem(3)
     model = made("mmib", problem, hidden=16)
     output = model(problem.train.inputs)
-    parts = model.parts(torch.stack(encoded(model, problem))).mean
-    b = model.whole(F.relu(torch.cat(list(parts), 1) @ model.fuse.weight + model.fuse.bias)).mean
+    gaussians = [part(z) for part, z in zip(model.parts, encoded(model, problem), strict=True)]
+    parts = [gaussian.mean for gaussian in gaussians]
+    assert torch.allclose(output.extra["kl_parts"], torch.stack([one.kl_to_standard() for one in gaussians]).sum())
+    b = model.whole(F.relu(torch.cat(parts, 1) @ model.fuse.weight + model.fuse.bias)).mean
     assert torch.allclose(output.logits, b @ model.head.weight + model.head.bias)
     assert torch.allclose(output.components[1], parts[1] @ model.heads.weight[1] + model.heads.bias[1])
 

@@ -191,6 +191,24 @@ def test_contrast_by_hand() -> None:
     assert torch.autograd.grad(same, z)[0].isfinite().all()
 
 
+def test_contrast_of_a_regression_draws_a_sample_to_itself_alone() -> None:
+    """Equal targets make no pair: nearly equal ones would be as far apart as any."""
+    problem = made_problem(3, is_regression=True)
+    stack = stack_of("mcr", problem, game=0.0, alone=0.0, compression=0.0, permutations=4)
+    output = stack.module(batch_of(stack, problem).inputs)
+    pool = F.normalize(output.extra["z"], dim=-1).flatten(1, 2)
+    near = (pool @ pool.mT / 0.5).exp()
+    sample, terms = torch.arange(20).repeat(3), []
+    for i, j in itertools.permutations(range(60), 2):
+        if sample[i] == sample[j]:
+            against = near[:, i, sample != sample[i]].sum(-1)
+            terms.append(-(near[:, i, j] / (near[:, i, j] + against)).log())
+    for values in (torch.arange(20), torch.arange(20) // 7):
+        target = values.double().expand(2, 20)
+        found = stack.module.loss(output, target, "train") - task_loss(problem.task, output.logits, target)
+        torch.testing.assert_close(found, torch.stack(terms).mean(0))
+
+
 def test_permutations_are_of_the_batch_and_of_each_replica() -> None:
     stack = stack_of("mcr", made_problem(2), permutations=8)
     module: Any = stack.module
@@ -231,12 +249,17 @@ def test_energies_weigh_the_heads(*, has_weight_gradient: bool) -> None:
     assert_same_gradients(mine, its)
 
 
-def test_a_history_is_that_of_its_sample() -> None:
+@pytest.mark.parametrize("has_margin", [False, True])
+def test_a_history_is_that_of_its_sample_and_scaled_between_the_least_and_the_most(*, has_margin: bool) -> None:
+    """It starts above zero, as it is once every sample was seen. Histories differ by more than confidences do: as a
+    slack, their scale would not be seen."""
     problem = made_problem(2)
-    stack = stack_of("qmf", problem, ranking=0.5)
+    stack = stack_of("qmf", problem, ranking=0.5, has_margin=has_margin)
     history = stack.module.get_buffer("history")
     assert history.shape == (2, 60, 2)
-    expected = torch.zeros(2, 60, 2, dtype=F64)
+    assert not history.any()
+    expected = 1 + torch.rand(2, 60, 2, generator=torch.Generator().manual_seed(0)).to(F64)
+    history.copy_(expected)
     for index in (torch.tensor([[3, 7, 5], [59, 0, 7]]), torch.tensor([[7, 1, 3], [2, 59, 4]])):
         target = problem.train.target[index]
         output = stack.module({m: x[index] for m, x in problem.train.inputs.items()})
@@ -248,9 +271,10 @@ def test_a_history_is_that_of_its_sample() -> None:
         ranks = torch.zeros(2, dtype=F64)
         for s, m in itertools.product(range(2), range(2)):
             expected[s, index[s], m] += F.cross_entropy(output.components[s, m], target[s], reduction="none").detach()
-            scaled = expected[s, :, m] / expected[s, :, m].max()
+            own = expected[s, :, m]
+            scaled = (own - own.min()) / (own.max() - own.min())
             confidence = output.extra["confidence"][s, m]
-            ranks[s] += qmf.ranking_loss(confidence, scaled[index[s]], has_margin=False)
+            ranks[s] += qmf.ranking_loss(confidence, scaled[index[s]], has_margin=has_margin)
         torch.testing.assert_close(history, expected)
         torch.testing.assert_close(loss, plain + 0.5 * ranks)
     assert not torch.equal(history[0], history[1])

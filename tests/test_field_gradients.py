@@ -163,9 +163,11 @@ def test_ogm_ge_changes_the_weights_of_every_encoder_and_nothing_else(n_modaliti
     assert n_changed == 2 * n_modalities
 
 
-def test_ogm_ge_rests_after_its_last_active_epoch() -> None:
+def test_ogm_ge_rests_after_its_share_of_the_epochs() -> None:
     problem = made_problem()
-    stack = stack_of("ogm_ge", problem, active_epochs=15)
+    stack = stack_of("ogm_ge", problem, modulated_share=0.25)
+    (stage,) = stack.module.stages(60)
+    stack.module.stage = stage.name
     for epoch, is_active in ((15, True), (16, False)):
         stack.module.start_epoch(epoch, None)  # type: ignore[arg-type]
         _, _, before, after = step(stack, problem)

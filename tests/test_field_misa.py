@@ -27,6 +27,32 @@ def test_the_difference_of_misa_by_hand() -> None:
     assert float(misa.difference(three, three)) == pytest.approx(6 * 16 / 9, rel=1e-4)
 
 
+def test_the_difference_of_misa_does_not_move_lengths() -> None:
+    """Its gradient by hand, with lengths that are held fixed, as in the authors' code."""
+    private, shared = random(1, 5, 3).requires_grad_(), random(1, 5, 3, seed=1)
+    x, y = (codes[0].detach() - codes[0].detach().mean(0) for codes in (private, shared))
+    size = x.norm(dim=1, keepdim=True) + 1e-6
+    x, y = x / size, y / (y.norm(dim=1, keepdim=True) + 1e-6)
+    by_direction = 2 / 9 * y @ y.T @ x / size
+    (found,) = torch.autograd.grad(misa.difference(private, shared), private)
+    assert torch.allclose(found[0], by_direction - by_direction.mean(0), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(4, 9), (9, 4), (5, 8), (6, 8)])
+def test_the_difference_of_misa_is_the_same_through_products_of_samples(n: int, d: int) -> None:
+    """Of two ways to the same sum the cheaper one is taken."""
+    private, shared = random(3, n, d), random(3, n, d, seed=1)
+    own, common = (
+        [(x - x.mean(0)) / ((x - x.mean(0)).norm(dim=1, keepdim=True) + 1e-6) for x in codes]
+        for codes in (private, shared)
+    )
+    pairs = [*zip(own, common, strict=True), (own[0], own[1]), (own[0], own[2]), (own[1], own[2])]
+    expected = sum(float((x.T @ y).square().mean()) for x, y in pairs)
+    assert float(misa.difference(private, shared)) == pytest.approx(expected, rel=1e-12)
+    both = torch.stack([torch.stack([private, shared]), torch.stack([shared, private])])
+    assert torch.allclose(misa.difference(*both)[0], misa.difference(private, shared))
+
+
 def test_codes_that_are_equal_but_for_rounding_have_no_direction() -> None:
     """Divided by their length, as in public code, errors of rounding would count as much as any code."""
     noise = 1e-7 * random(2, 8, 3)
@@ -45,6 +71,10 @@ def test_the_moments_of_misa_by_hand() -> None:
     assert float(misa.similarity(codes)) == pytest.approx(2 / 3 * apart)
     moved = torch.stack([codes[0].repeat(1, 2), codes[0].repeat(1, 2) + torch.tensor([3.0, 4.0])])
     assert float(misa.similarity(moved)) == pytest.approx(5.0)
+    # Mirror images: means and the third and fifth moments differ, which are 3/16 * 1/2 and 1/4 * (3^5 - 3) / 4^5.
+    skewed = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=F64).unsqueeze(1)
+    mirrored = torch.stack([skewed, 1 - skewed])
+    assert float(misa.similarity(mirrored)) == pytest.approx(1 / 2 + 2 * 3 / 32 + 2 * 240 / 4096)
 
 
 def test_equal_moments_have_a_gradient() -> None:

@@ -21,8 +21,8 @@ EXPERTS, PRODUCT = "experts", "product"
 @dataclass(frozen=True)
 class I2M2Settings(MultiHeadSettings):
     """expert_epochs: for how long every expert first trains by itself, at most half of all epochs; 0 starts with the
-    product. The authors do the former on AV-MNIST and the latter on MIMIC. head_depth: of the inter-modality expert,
-    which needs a hidden layer to be one."""
+    product. The authors do the former on AV-MNIST, then SGD at 1e-2, and the latter on MIMIC with RMSprop at 1e-3;
+    they clip gradients to 8. head_depth: of the inter-modality expert, which needs a hidden layer to be one."""
 
     head_depth: int = tunable(1, choices=(1, 2), least=1, per_replica=False)
     expert_epochs: int = tunable(20, choices=(0, 10, 20), per_replica=False)

@@ -20,7 +20,7 @@ from dmil.settings import Settings, tunable
 
 @dataclass(frozen=True)
 class LmfSettings(Settings):
-    """rank: 4 in MMSA; the authors search 1 to 16, MultiBench has 40."""
+    """rank: 4 in MMSA; the authors search 1 to 16, MultiBench has 40. Public code decays weights by 5e-3."""
 
     rank: int = tunable(4, choices=(1, 4, 8, 16, 40), least=1, per_replica=False)
 

@@ -26,8 +26,9 @@ NOBODY = -1e4  # logit of a pair that does not count
 @dataclass(frozen=True)
 class McrSettings(MultiHeadSettings):
     """game, alone, contrast, compression: weights of the four terms beside J; the authors' on CREMA-D with Conformers.
-    With ResNets, pre-trained on each modality, alone is 0.01 and compression 0; on AVE game is 0.01. strategy: what a
-    modality wants. permutations: of each batch. has_target_gradient: whether the unpermuted prediction is moved too."""
+    With ResNets, pre-trained on each modality, alone is 0.01 and compression 0, which can be set but is not searched;
+    on AVE game is 0.01. strategy: what a modality wants. permutations: of each batch. has_target_gradient: whether the
+    unpermuted prediction is moved too."""
 
     game: float = tunable(0.1, low=1e-3, high=1.0, log=True)
     alone: float = tunable(1.0, low=0.01, high=10.0, log=True)
@@ -47,18 +48,20 @@ class Mcr(MultiHead):
     slice of the head. The game is the sum over m of -D_m^(m), each for itself; greedy, of that and D_m^(i) for all
     i != m; or collaborative, of -D_m. What is no branch (bias, deeper layers, the unpermuted side) has every player's
     gradient. Loss J + alone sum_m J_m + game (that) + contrast C + compression E. C draws encodings of a class together
-    over samples and modalities; E is the mean squared error of [z_1, .., z_M] against a small network of the
-    prediction, which has no gradient from there.
+    over samples and modalities, in a regression those of one sample over its modalities; E is the mean squared error of
+    [z_1, .., z_M] against a small network of the prediction, which has no gradient from there.
 
     The public classification code computes these terms and returns the loss without them. A greedy game of two is worth
     zero whatever they do; its gradient is not zero. Ours: z for the game is encoded once more, in evaluation mode as in
     the code, but for both sides of D and with a head without dropout; with three or more modalities each is permuted by
-    itself, where the authors go through pairs. The unimodal pre-training that they advise is left out. Extra cost: M
-    linear heads and a network from C to M width numbers; in training alone, a second pass through the encoders, forward
-    and backward, and M passes through the head, behind its first product, for each permutation.
+    itself, where the authors go through pairs; a regression has no classes, so that C sets a sample against all others,
+    however near their targets. The unimodal pre-training that the authors advise is left out. Extra cost: M linear
+    heads and a network from C to M width numbers; in training alone, a second pass through the encoders, forward and
+    backward, and M passes through the head, behind its first product, for each permutation.
     """
 
     Settings: ClassVar[type[Settings]] = McrSettings
+    revision: ClassVar[int] = 2
     settings: McrSettings
 
     def __init__(self, settings: McrSettings, sources: Sources, task: Task) -> None:
@@ -86,7 +89,8 @@ class Mcr(MultiHead):
         """Of an output in training mode."""
         own, extra = self.settings, output.extra
         joint, alone = self.losses(output, target)
-        regular = own.contrast * contrast(extra["z"], target) + own.compression * extra["compression"]
+        label = torch.arange(target.shape[-1], device=target.device) if self.task.kind == "regression" else target
+        regular = own.contrast * contrast(extra["z"], label.expand_as(target)) + own.compression * extra["compression"]
         return joint + own.alone * alone.sum(-1) + own.game * extra["game"] + regular
 
     def _game(self, z: Tensor) -> Tensor:
@@ -147,12 +151,12 @@ def divergence(a: Tensor, b: Tensor) -> Tensor:
     return 0.5 * (p.exp() * (p - mean) + q.exp() * (q - mean)).sum(-1)
 
 
-def contrast(z: Tensor, target: Tensor) -> Tensor:
-    """Supervised NT-Xent over all z (..., M, B, d) with targets (..., B): (...). One pair of a class against whatever
-    is of another class, the mean of all pairs."""
+def contrast(z: Tensor, label: Tensor) -> Tensor:
+    """Supervised NT-Xent over all z (..., M, B, d) with labels (..., B): (...). A pair of one label against whatever
+    has another, the mean of all pairs."""
     n = z.shape[-3]
     pool = F.normalize(z, dim=-1).flatten(-3, -2)
-    label = target.unsqueeze(-2).expand(*target.shape[:-1], n, target.shape[-1]).flatten(-2)
+    label = label.unsqueeze(-2).expand(*label.shape[:-1], n, label.shape[-1]).flatten(-2)
     alike = label.unsqueeze(-1) == label.unsqueeze(-2)
     nearness = pool @ pool.transpose(-1, -2) / CONTRAST_TEMPERATURE
     against = nearness.masked_fill(alike, NOBODY).logsumexp(-1, keepdim=True)

@@ -18,7 +18,7 @@ END = 0.999
 
 @dataclass(frozen=True)
 class MMParetoSettings(MultiHeadSettings):
-    """gamma: factor on every encoder's gradient."""
+    """gamma: factor on every encoder's gradient; 1.5 is the authors', who train by SGD."""
 
     gamma: float = tunable(1.5, low=1.0, high=3.0)
 

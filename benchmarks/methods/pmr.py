@@ -15,24 +15,26 @@ from dmil.data import Inputs, Task
 from dmil.encoders import Sources
 from dmil.feed import Feed
 from dmil.losses import task_loss
-from dmil.method import Output
+from dmil.method import Output, Stage
 from dmil.nn import MLP
 from dmil.seeds import generator
 from dmil.settings import Settings, tunable
 
 SHARE = 0.1  # of the training samples of each class
+UNTIL = "modulated until epoch "
 
 
 @dataclass(frozen=True)
 class PmrSettings(MultiHeadSettings):
-    """alpha: weight of the prototypes' loss. momentum: share of the old prototypes. is_graded: whether that weight
-    grows with the lag, as in the paper, or is whole, as in the code. active_epochs: of how many epochs, from the first,
-    the loss has a part in training."""
+    """alpha: weight of the prototypes' loss. momentum: share of the old prototypes, the authors' epsilon. is_graded:
+    whether that weight grows with the lag, as in the paper, or is whole, as in the code. modulated_share: of the
+    budget's epochs, from the first, in which the loss has a part in training. The authors' alpha is 1, epsilon 0.2,
+    and 100 of 150 epochs are modulated; BalanceBenchmark has alpha 0.6, epsilon 0.5."""
 
     alpha: float = tunable(1.0, low=0.1, high=10.0, log=True)
     momentum: float = tunable(0.2, low=0.0, high=0.9)
     is_graded: bool = tunable(False, choices=(False, True), per_replica=False)
-    active_epochs: int = tunable(100, choices=(15, 30, 100), per_replica=False)
+    modulated_share: float = tunable(2 / 3, choices=(1 / 3, 2 / 3, 1.0), per_replica=False)
 
 
 class Pmr(Multimodal):
@@ -53,6 +55,7 @@ class Pmr(Multimodal):
     """
 
     Settings: ClassVar[type[Settings]] = PmrSettings
+    revision: ClassVar[int] = 2
     settings: PmrSettings
     prototypes: Tensor
 
@@ -69,6 +72,10 @@ class Pmr(Multimodal):
             return "pmr needs classes, but the task is a regression"
         return super().unfit(sources, task)
 
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        # Of a run's length its stage's name alone reaches every replica, however they train and after a kill too.
+        return (Stage(f"{UNTIL}{int(self.settings.modulated_share * epochs + 0.5)}", epochs),)
+
     def forward(self, inputs: Inputs) -> Output:
         z = self.encoders(inputs)
         features = self.head.features(torch.cat(z, -1))
@@ -77,7 +84,7 @@ class Pmr(Multimodal):
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
         joint = task_loss(self.task, output.logits, target)
-        if self.epoch > self.settings.active_epochs:
+        if self.epoch > int(stage.removeprefix(UNTIL)):
             return joint
         assert output.components is not None
         q = scores(self.task, output.components.detach(), target)

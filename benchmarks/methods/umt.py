@@ -29,13 +29,16 @@ class UmtSettings(MultiHeadSettings):
 
 
 class Umt(Multimodal):
-    """Du et al.: "On Uni-Modal Feature Learning in Supervised Multi-Modal Learning", ICML 2023 (Uni-Modal Teacher).
+    """Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao: "On Uni-Modal Feature Learning in Supervised Multi-Modal Learning"
+    (Uni-Modal Teacher), ICML 2023.
 
     First stage: a unimodal model for each modality, all at once, on the sum of their losses; the epoch is kept whose
     mean prediction is best on validation. Second stage: a fresh joint model on J + distance * sum_m MSE(z_m, z_m of
     the teacher), means over samples and features. Teachers have encoders of the same build and, in the second stage,
     are frozen and in evaluation mode: a known toolkit leaves them in training mode, so that dropout blurs what is to
-    be learned. Both stages come out of the same budget; one of a single epoch leaves teachers untrained.
+    be learned. Both stages come out of the same budget; one of a single epoch leaves teachers untrained. Teachers share
+    what a replica has one of: the norm by which gradients are clipped, the learning rate, which falls at plateaus of
+    their mean prediction, and the epoch that is kept.
 
     Known from third-party code only, the weight as well. The joint head may have a hidden layer, our addition to what
     is searched. Any number of modalities; regression as it stands. Extra cost: M encoders and M linear heads as
