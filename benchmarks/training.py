@@ -108,8 +108,7 @@ def settle_threads() -> None:
     numbers must not depend on the machine, or on what else is left to train. Small batched products gain little."""
     import torch
 
-    if THREADS not in os.environ:
-        torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get(THREADS, "1").partition(",")[0]))
 
 
 def rows_at_once(rows: Sequence[Sequence[Spec]], n_samples: int, device: str) -> int:

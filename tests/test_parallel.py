@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import __main__ as front
 from benchmarks import parallel, training
@@ -37,6 +38,23 @@ def test_rows_side_by_side_where_that_pays(
     rows = [list(row) for _, row in groupby(bench.specs, key=lambda spec: spec.row)]
     assert len(rows) == 4
     assert training.rows_at_once(rows, len(bench.splits.train), device) == expected
+
+
+@pytest.mark.parametrize(("asked", "n_threads"), [(None, 1), ("1", 1), ("2", 2), ("2,1", 2)])
+def test_threads_are_one_or_as_many_as_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, n_threads: int
+) -> None:
+    """Whatever torch took when it was imported, which may be before the variable was set."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        training.settle_threads()
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_suite_of_several_datasets_runs_side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
