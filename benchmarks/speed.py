@@ -31,6 +31,8 @@ from dmil.selection import Budget
 from dmil.settings import Settings, override
 from dmil.train import Replica, fit
 
+N_BENCHES = 2  # whole ones of each kind
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -156,10 +158,13 @@ def profile(problem: Problem, *, n_seeds: int) -> str:
 
 def whole_bench(dataset: str) -> str:
     """Whole benches into stores of their own: one row at a time, with the share of its wall time that is not training,
-    and as many rows at a time as there are cores. Twice each, taking turns; the first pays for imports and caches."""
+    and as many rows at a time as there are cores. Taking turns; one before them pays for imports and caches."""
     _timed_bench(dataset, jobs=1, methods=("constant",))
-    rounds = [(_timed_bench(dataset, jobs=1), _timed_bench(dataset, jobs=n_cores())) for _ in range(2)]
-    alone, trained, together = (sum(each) / 2 for each in zip(*((a, t, b) for (a, t), (b, _) in rounds), strict=True))
+    alone = trained = together = 0.0
+    for _ in range(N_BENCHES):
+        wall, fitting = _timed_bench(dataset, jobs=1)
+        alone, trained = alone + wall / N_BENCHES, trained + fitting / N_BENCHES
+        together += _timed_bench(dataset, jobs=n_cores())[0] / N_BENCHES
     return (
         f"whole bench on {dataset}: {alone:.0f} s row by row, of which {100 * (1 - trained / alone):.0f} % outside the "
         f"training loop; {together:.0f} s with rows side by side, {alone / together:.2f} times faster"

@@ -40,11 +40,11 @@ def kept_processes() -> Iterator[None]:
             _kept.reset(token)
 
 
-def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, *, threads: int = 1) -> Iterator[Result]:
+def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> Iterator[Result]:
     """``work(task)`` of every task, as they get done, in ``jobs`` spawned processes; one job is done in this process.
 
-    work: picklable, of a module that the processes can import. Where the caller stops early, what has
-    not begun is dropped. Raises WorkerDiedError, and whatever ``work`` raises.
+    work: picklable, of a module that the processes can import. Where the caller stops early, what has not begun is
+    dropped. Raises WorkerDiedError, and whatever ``work`` raises.
     """
     if jobs == 1:
         yield from map(work, tasks)

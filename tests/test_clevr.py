@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import registry, suite
+from benchmarks import registry
 from benchmarks.methods import METHODS
-from benchmarks.run import Options, make_benches
 from dmil.data import Splits
+from tests.made_bench import bench_every_method
 from tests.made_questions import COLOURS, assert_refused, colour_of, edit_json, made_clevr, made_vqa
 
 clips = import_module("benchmarks.datasets._clips")
@@ -127,13 +127,7 @@ def test_what_is_wrong_is_one_line_that_names_the_file(
 def test_every_method_runs_on_pictures_and_questions(
     dataset: str, make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(tmp_path / "data")
-    monkeypatch.setenv("DMIL_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
-    protocol = f"methods: [{', '.join(METHODS)}]\nseeds: 1\nbudget: {{epochs: 2, patience: 2}}\n"
+    data = tmp_path / "data"
+    make(data)
     entry = "{encoders: {image: cnn, question: transformer}, settings: {all: {width: 8}}}"
-    (tmp_path / "mine.yaml").write_text(f"{protocol}datasets: {{{dataset}: {entry}}}\n")
-    (bench,) = make_benches(Options(dataset, "mine", device="cpu"), tmp_path / "results")
-    bench.go()
-    assert {spec.row.base for spec in bench.specs} == set(METHODS)
-    assert (bench.n_trained, bench.n_failed, bench.delivery_error) == (len(bench.specs), 0, None)
+    assert bench_every_method(dataset, entry, data=data, folder=tmp_path, monkeypatch=monkeypatch) == set(METHODS)

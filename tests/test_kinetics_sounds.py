@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import registry, suite
+from benchmarks import registry
 from benchmarks.errors import UserError
 from benchmarks.methods import METHODS
-from benchmarks.run import Options, make_benches
+from tests.made_bench import bench_every_method
 from tests.made_media import NO_AV, grey, kinetics_sounds_tree, tone, write_video
 
 pytest.importorskip("av", reason=NO_AV)
@@ -133,12 +133,5 @@ def test_a_name_that_means_nothing_is_a_user_error() -> None:
 
 @pytest.mark.slow
 def test_every_method_trains_on_it(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DMIL_DATA", str(tree))
-    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
-    protocol = f"methods: [{', '.join(METHODS)}]\nseeds: 1\nbudget: {{epochs: 2, patience: 2}}\n"
     entry = "{encoders: {audio: cnn, video: cnn}, settings: {all: {width: 8, batch_size: 2}}}"
-    (tmp_path / "mine.yaml").write_text(f"{protocol}datasets: {{{LISTED}: {entry}}}\n")
-    (bench,) = make_benches(Options(LISTED, "mine", device="cpu"), tmp_path / "results")
-    bench.go()
-    assert {spec.row.base for spec in bench.specs} == set(METHODS)
-    assert (bench.n_trained, bench.n_failed, bench.delivery_error) == (len(bench.specs), 0, None)
+    assert bench_every_method(LISTED, entry, data=tree, folder=tmp_path, monkeypatch=monkeypatch) == set(METHODS)

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import registry, suite
+from benchmarks import registry
 from benchmarks.errors import UserError
 from benchmarks.methods import METHODS
-from benchmarks.run import Options, make_benches
 from dmil.data import Splits
+from tests.made_bench import bench_every_method
 from tests.made_media import NO_AV
 from tests.made_ucf101 import (
     ITEM,
@@ -249,15 +249,9 @@ def test_every_method_runs_on_three_modalities(
 ) -> None:
     if "UCF-101" not in made:
         pytest.skip(NO_AV)
-    monkeypatch.setenv("DMIL_DATA", str(made["UCF-101"]))
-    monkeypatch.setattr(suite, "SUITES_DIR", tmp_path)
-    protocol = f"methods: [{', '.join(METHODS)}]\nseeds: 1\nbudget: {{epochs: 2, patience: 2}}\n"
     entry = "{encoders: {rgb: cnn, flow: cnn, difference: cnn}, settings: {all: {width: 8, batch_size: 4}}}"
-    (tmp_path / "mine.yaml").write_text(f"{protocol}datasets: {{ucf101-3: {entry}}}\n")
-    (bench,) = make_benches(Options("ucf101-3", "mine", device="cpu"), tmp_path / "results")
-    bench.go()
-    assert {spec.row.base for spec in bench.specs} == set(METHODS) - {"factorcl"}  # takes two modalities
-    assert (bench.n_trained, bench.n_failed, bench.delivery_error) == (len(bench.specs), 0, None)
+    ran = bench_every_method("ucf101-3", entry, data=made["UCF-101"], folder=tmp_path, monkeypatch=monkeypatch)
+    assert ran == set(METHODS) - {"factorcl"}  # takes two modalities
 
 
 @pytest.mark.usefixtures("own_cache")

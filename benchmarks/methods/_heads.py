@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from dmil.data import Inputs, Task
 from dmil.encoders import Encoders, Sources
+from dmil.feed import Feed
 from dmil.losses import sample_loss, task_loss
-from dmil.method import Method, Output
+from dmil.method import Method, Output, Stage
 from dmil.nn import MLP, Linear
 from dmil.settings import Settings, tunable
 
 LEAST_SCORE = 1e-8
+UNTIL = "modulated until epoch "  # the name of a stage begins so
 
 
 class Multimodal(Method):
@@ -42,6 +44,23 @@ class Multimodal(Method):
     @property
     def component_names(self) -> tuple[str, ...]:
         return tuple(f"M_{m}" for m in self.modalities)
+
+
+class Modulated(Multimodal):
+    """Base of the methods whose rule holds in the first epochs alone: ``modulated_share`` of the budget's, rounded."""
+
+    epoch = 0
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        # Of a run's length its stage's name alone reaches every replica, however they train and after a kill too.
+        return (Stage(f"{UNTIL}{int(self.settings.modulated_share * epochs + 0.5)}", epochs),)
+
+    def start_epoch(self, epoch: int, train: Feed) -> None:
+        self.epoch = epoch
+
+    def is_modulated(self, stage: str) -> bool:
+        """Whether the rule holds in this epoch of the stage so named."""
+        return self.epoch <= int(stage.removeprefix(UNTIL))
 
 
 class AdditiveHead(nn.Module):

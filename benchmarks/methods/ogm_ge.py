@@ -9,16 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from benchmarks.methods._heads import Additive, beside, of_encoder, scores
+from benchmarks.methods._heads import Additive, Modulated, beside, of_encoder, scores
 from dmil.data import Task
 from dmil.encoders import Sources
-from dmil.feed import Feed
-from dmil.method import Output, Stage
+from dmil.method import Output
 from dmil.nn import RandomLayer
 from dmil.settings import Settings, tunable
 
 LEAST_STD = 1e-8
-UNTIL = "modulated until epoch "
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class OgmGeSettings(Settings):
     modulated_share: float = tunable(0.5, choices=(0.25, 0.5, 1.0), per_replica=False)
 
 
-class OgmGe(Additive):
+class OgmGe(Modulated, Additive):
     """Peng, Wei, Deng, Wang, Hu: "Balanced Multimodal Learning via On-the-Fly Gradient Modulation", CVPR 2022.
 
     Joint learning on a linear head, whose slices give each modality's score q_m. With rho_m = q_m / min_j q_j, for two
@@ -52,18 +50,10 @@ class OgmGe(Additive):
     def __init__(self, settings: OgmGeSettings, sources: Sources, task: Task) -> None:
         super().__init__(settings, sources, task)
         self.enhancement = RandomLayer()
-        self.epoch = 0
-
-    def stages(self, epochs: int) -> tuple[Stage, ...]:
-        # Of a run's length its stage's name alone reaches every replica, however they train and after a kill too.
-        return (Stage(f"{UNTIL}{int(self.settings.modulated_share * epochs + 0.5)}", epochs),)
-
-    def start_epoch(self, epoch: int, train: Feed) -> None:
-        self.epoch = epoch
 
     @torch.no_grad()
     def adjust_gradients(self, gradients: Mapping[str, Tensor], output: Output, target: Tensor) -> None:
-        if self.epoch > int(self.stage.removeprefix(UNTIL)):
+        if not self.is_modulated(self.stage):
             return
         assert output.components is not None
         k = coefficients(scores(self.task, output.components, target), torch.as_tensor(self.settings.alpha))

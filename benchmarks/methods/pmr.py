@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods._heads import MultiHeadSettings, Multimodal, losses_alone, scores
+from benchmarks.methods._heads import Modulated, MultiHeadSettings, losses_alone, scores
 from dmil.data import Inputs, Task
 from dmil.encoders import Sources
 from dmil.feed import Feed
 from dmil.losses import task_loss
-from dmil.method import Output, Stage
+from dmil.method import Output
 from dmil.nn import MLP
 from dmil.seeds import generator
 from dmil.settings import Settings, tunable
 
 SHARE = 0.1  # of the training samples of each class
-UNTIL = "modulated until epoch "
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class PmrSettings(MultiHeadSettings):
     modulated_share: float = tunable(2 / 3, choices=(1 / 3, 2 / 3, 1.0), per_replica=False)
 
 
-class Pmr(Multimodal):
+class Pmr(Modulated):
     """Fan, Xu, Wang, Wang, Guo: "PMR: Prototypical Modal Rebalance for Multimodal Learning", CVPR 2023.
 
     Before every epoch the prototype c_mk of modality m and class k is the mean encoding of a tenth of the class, in
@@ -64,17 +63,12 @@ class Pmr(Multimodal):
         n, d = len(sources), settings.width
         self.head = MLP(n * d, task.n_outputs, hidden=d, depth=settings.head_depth, dropout=settings.dropout)
         self.register_buffer("prototypes", torch.zeros(n, task.n_outputs, d))
-        self.epoch = 0
 
     @classmethod
     def unfit(cls, sources: Sources, task: Task) -> str | None:
         if task.kind == "regression":
             return "pmr needs classes, but the task is a regression"
         return super().unfit(sources, task)
-
-    def stages(self, epochs: int) -> tuple[Stage, ...]:
-        # Of a run's length its stage's name alone reaches every replica, however they train and after a kill too.
-        return (Stage(f"{UNTIL}{int(self.settings.modulated_share * epochs + 0.5)}", epochs),)
 
     def forward(self, inputs: Inputs) -> Output:
         z = self.encoders(inputs)
@@ -84,7 +78,7 @@ class Pmr(Multimodal):
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
         joint = task_loss(self.task, output.logits, target)
-        if self.epoch > int(stage.removeprefix(UNTIL)):
+        if not self.is_modulated(stage):
             return joint
         assert output.components is not None
         q = scores(self.task, output.components.detach(), target)
@@ -93,7 +87,7 @@ class Pmr(Multimodal):
 
     @torch.no_grad()
     def start_epoch(self, epoch: int, train: Feed) -> None:
-        self.epoch = epoch
+        super().start_epoch(epoch, train)
         index = drawn(train.target.cpu(), epoch)
         part = Feed(train.split.take(index), train.device, train.dtype)
         z = torch.cat([torch.stack(self.encoders(inputs), -3) for inputs in part.blocks()], -2)
