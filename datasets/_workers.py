@@ -22,8 +22,10 @@ class WorkerDiedError(Exception):
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, a container's quota of them included."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 _kept: ContextVar[ProcessPoolExecutor | None] = ContextVar("kept", default=None)

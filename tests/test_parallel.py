@@ -23,6 +23,11 @@ def test_each_line_names_its_dataset_and_a_failure_counts(capfd: pytest.CaptureF
     assert "nowhere (status 2), nobody (status 2)" in err
 
 
+def test_cores_are_those_that_a_limit_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # joblib reads a container's quota where it reads this
+    assert parallel.n_cores() == 1
+
+
 def test_one_job_per_core_but_one_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "n_cores", lambda: 4)
     assert [parallel.default_jobs(device) for device in ("cpu", "cuda")] == [4, 1]
