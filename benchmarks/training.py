@@ -51,7 +51,7 @@ class Training:
     ) -> list[RunRecord]:
         """Trains and evaluates specs of one row. A stack of replicas enters the outbox whole: a kill loses no more than
         the stacks in training. find: the checkpoints of an ensemble's members; only ensembles need it."""
-        from benchmarks.execute import assemble, estimate, evaluate, fit_specs, training_data
+        from benchmarks.execute import assemble, estimate, fit_specs, training_data
 
         settle_threads()
         outbox = Outbox(self.results / "outbox")
@@ -63,13 +63,27 @@ class Training:
             stacks = estimate(specs, train, valid, task, **common)
         else:
             stacks = fit_specs(specs, train, valid, task, **common, unfinished=self.results / UNFINISHED)
-        identity = {"suite": self.suite, "protocol": self.protocol}
         records: list[RunRecord] = []
         for stack in stacks:
             with outbox.stage() as folder:
-                records += [evaluate(fitted, splits, folder / fitted.spec.key, **identity) for fitted in stack]
+                records += [self._evaluated(fitted, splits, folder / fitted.spec.key) for fitted in stack]
                 self._keep_members(folder, stack)
         return records
+
+    def _evaluated(self, fitted: Fitted, splits: Splits, folder: Path) -> RunRecord:
+        """Whatever a method raises when it is to predict makes its run a failed one; a full disk ends the bench."""
+        from benchmarks.execute import evaluate
+
+        identity = {"suite": self.suite, "protocol": self.protocol}
+        try:
+            return evaluate(fitted, splits, folder, **identity)
+        except OSError:
+            raise
+        except Exception as error:
+            shutil.rmtree(folder)
+            reason = f"at its evaluation: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            fitted.result.status, fitted.result.error = "failed", reason
+            return evaluate(fitted, splits, folder, **identity)
 
     def _keep_members(self, folder: Path, stack: Sequence[Fitted]) -> None:
         for fitted in stack:

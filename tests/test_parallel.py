@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from benchmarks import __main__ as front
 from benchmarks import parallel, training
-from benchmarks.run import Options, make_benches
+from benchmarks.methods.late_fusion import LateFusion
+from benchmarks.run import Options, make_benches, run_benches
+from benchmarks.tracking import Tracking
+from dmil.data import Split
+from dmil.method import Method, Output
+from dmil.train import predict
+from reports.table import build_tables
 
 
 def test_each_line_names_its_dataset_and_a_failure_counts(capfd: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +50,24 @@ def test_rows_side_by_side_where_that_pays(
     rows = [list(row) for _, row in groupby(bench.specs, key=lambda spec: spec.row)]
     assert len(rows) == 4
     assert training.rows_at_once(rows, len(bench.splits.train), device) == expected
+
+
+def test_a_method_that_fails_when_it_predicts_is_a_hole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(method: Method, split: Split, **options: Any) -> Output:
+        if isinstance(method, LateFusion):
+            raise RuntimeError("out of\nmemory")
+        return predict(method, split, **options)
+
+    monkeypatch.setattr("benchmarks.execute.predict", fail)
+    options = Options("interactions-s-n100", methods=("late_fusion", "joint"), seeds=2, epochs=1, device="cpu")
+    benches = make_benches(options, tmp_path / "results")
+    assert run_benches(benches) == 1
+    assert (benches[0].n_failed, len(benches[0].finished)) == (2, 2)
+    (table,) = build_tables(Tracking(tmp_path / "results"))
+    assert "at its evaluation: RuntimeError: out of memory" in str(table.line("late_fusion"))
+    assert not list((tmp_path / "results" / "outbox").iterdir())
 
 
 @pytest.mark.parametrize(("asked", "n_threads"), [(None, 1), ("1", 1), ("2", 2), ("2,1", 2)])
