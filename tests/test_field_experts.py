@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.methods import METHODS, left_out
+from benchmarks.methods import METHODS
 from benchmarks.methods.i2m2 import product
 from dmil import Budget, Method, Replica, Split, Task, accuracy, fit, predict
 from dmil.losses import task_loss
@@ -203,12 +203,6 @@ def test_what_is_trained_first_comes_out_of_the_budget() -> None:
             [("teachers", 20), ("distillation", 40)],
         ],
     }
-
-
-@pytest.mark.parametrize("name", ["i2m2", "umt", "mmml"])
-def test_one_modality_is_left_out_and_any_task_is_not(name: str) -> None:
-    assert left_out([name], {"a": 3}, Task()) == {name: f"{name} needs two or more modalities, but got only a"}
-    assert left_out([name], TWO | {"c": 5}, Task("regression")) == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods import FIELD, METHODS, factorcl, left_out
+from benchmarks.methods import FIELD, METHODS, factorcl
 from benchmarks.methods.factorcl import Critic, label_scores
 from benchmarks.registry import load_dataset
 from benchmarks.suite import DEFAULT_SUITE
@@ -171,15 +171,9 @@ def test_both_stages_come_out_of_the_budget() -> None:
     ]
 
 
-def test_two_modalities_and_classes_only() -> None:
-    two = {"a": 3, "b": 4}
-    assert left_out(["factorcl"], two, Task()) == {}
-    message = "factorcl factorises two modalities, but here are 3"
-    assert left_out(["factorcl"], two | {"c": 5}, Task()) == {"factorcl": message}
-    with pytest.raises(ValueError, match=message):
-        METHODS["factorcl"](small_settings(METHODS["factorcl"]), two | {"c": 5}, Task())
-    message = "factorcl needs classes, but the task is a regression"
-    assert left_out(["factorcl"], two, Task("regression")) == {"factorcl": message}
+def test_three_modalities_are_refused() -> None:
+    with pytest.raises(ValueError, match="factorcl factorises two modalities, but here are 3"):
+        METHODS["factorcl"](small_settings(METHODS["factorcl"]), {"a": 3, "b": 4, "c": 5}, Task())
 
 
 def test_a_sweep_over_three_modalities_leaves_it_out_and_plans_the_others(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods import METHODS, left_out, mmib, tfn
-from dmil import Budget, Method, Replica, Task, accuracy, fit, predict
+from benchmarks.methods import METHODS, mmib, tfn
+from dmil import Budget, Method, Replica, accuracy, fit, predict
 from dmil.losses import task_loss
 from dmil.method import Output
 from dmil.nn import Noise, attach_noise
@@ -68,15 +68,6 @@ def gradients(stack: Stack, problem: Problem, rows: int = 20) -> dict[str, Tenso
     parameters = stack.parameters()
     found = stack.module.gradients(loss, output, problem.train.target[index], parameters)
     return dict(zip(parameters, found, strict=True))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_modality_is_refused_and_left_out(name: str) -> None:
-    message = f"{name} needs two or more modalities, but got only a"
-    assert left_out([name], {"a": 3}, Task()) == {name: message}
-    assert left_out([name], {"a": 3, "b": 4, "c": 5}, Task("regression")) == {}
-    with pytest.raises(ValueError, match=message):
-        METHODS[name](METHODS[name].Settings(), {"a": 3}, Task())
 
 
 @pytest.mark.parametrize("n_modalities", [2, 3])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.methods import METHODS, left_out, mcr, qmf
+from benchmarks.methods import METHODS, mcr, qmf
 from dmil import Budget, Replica, Task, accuracy, fit, predict
 from dmil.losses import task_loss
 from dmil.nn import Noise, attach_noise
@@ -20,17 +20,6 @@ from tests.made_problems import made_problem, small_settings, xor_problem
 from tests.made_stacks import assert_same_gradients, batch_of, gradients_of, stack_of
 
 F64 = torch.float64
-
-
-@pytest.mark.parametrize("name", ["agm", "pmr", "mcr", "qmf"])
-def test_what_cannot_be_served_is_left_out(name: str) -> None:
-    alone = f"{name} needs two or more modalities, but got only a"
-    assert left_out([name], {"a": 3}, Task()) == {name: alone}
-    assert left_out([name], {"a": 3, "b": 4, "c": 5}, Task()) == {}
-    needs = {name: f"{name} needs classes, but the task is a regression"} if name in ("pmr", "qmf") else {}
-    assert left_out([name], {"a": 3, "b": 4}, Task("regression")) == needs
-    with pytest.raises(ValueError, match=alone):
-        METHODS[name](METHODS[name].Settings(), {"a": 3}, Task())
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.methods import METHODS, left_out, mlb, mmpareto, ogm_ge
+from benchmarks.methods import METHODS, mlb, mmpareto, ogm_ge
 from benchmarks.methods._heads import AdditiveHead, of_encoder, scores
 from dmil import Budget, Replica, Task, fit, predict
 from dmil.losses import task_loss
@@ -120,15 +120,6 @@ def test_scores_by_hand() -> None:
 def test_the_tenth_encoder_is_not_a_part_of_the_first() -> None:
     names = ("encoders.each.1.0.weight", "encoders.each.10.0.weight", "copies.encoders.each.1.0.weight")
     assert list(of_encoder(dict.fromkeys(names, torch.zeros(1)), 1)) == ["encoders.each.1.0.weight"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_modality_is_refused_and_left_out(name: str) -> None:
-    message = f"{name} needs two or more modalities, but got only a"
-    assert left_out([name], {"a": 3}, Task()) == {name: message}
-    assert left_out([name], {"a": 3, "b": 4, "c": 5}, Task("regression")) == {}
-    with pytest.raises(ValueError, match=message):
-        METHODS[name](METHODS[name].Settings(), {"a": 3}, Task())
 
 
 def test_ogm_coefficients_by_hand() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.methods import METHODS, Row, check_names, rows
+from benchmarks.methods import FIELD, METHODS, Row, check_names, left_out, rows
 from benchmarks.methods.ensemble import Ensemble
 from benchmarks.methods.unimodal import Unimodal
 from dmil import Budget, Method, Replica, Split, Task, accuracy, fit, predict, synergy_indicator
@@ -40,6 +40,20 @@ def made_ensemble(problem: Problem) -> tuple[Ensemble, list[Unimodal]]:
     model = Ensemble(small_settings(Ensemble), problem.train.dims, problem.task)
     model.adopt(dict(reversed(members.items())))
     return model, list(members.values())
+
+
+@pytest.mark.parametrize("name", FIELD)
+def test_what_a_method_cannot_take_is_refused_and_leaves_it_out(name: str) -> None:
+    few = "factorises two modalities, but here are 1" if name == "factorcl" else "needs two or more modalities, but got"
+    many = {name: "factorcl factorises two modalities, but here are 3"} if name == "factorcl" else {}
+    regression = {name: f"{name} needs classes, but the task is a regression"}
+    two = {"a": 3, "b": 4}
+    assert left_out([name], {"a": 3}, Task())[name].startswith(f"{name} {few}")
+    assert left_out([name], two, Task()) == {}
+    assert left_out([name], two | {"c": 5}, Task()) == many
+    assert left_out([name], two, Task("regression")) == (regression if name in ("pmr", "qmf", "factorcl") else {})
+    with pytest.raises(ValueError, match=f"{name} {few}"):
+        METHODS[name](METHODS[name].Settings(), {"a": 3}, Task())
 
 
 def test_rows_of_unimodal_are_one_per_modality() -> None:
