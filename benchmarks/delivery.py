@@ -26,6 +26,7 @@ class Store(Protocol):
     """What delivery needs of a store of runs."""
 
     def experiment(self, suite: str) -> str: ...
+    def experiments(self) -> list[str]: ...
     def search(self, experiments: list[str], condition: str) -> list[Stored]: ...
     def create(self, experiment: str, tags: dict[str, str], *, name: str, started: int) -> Stored: ...
     def log(self, run_id: str, points: list[tuple[str, float, int]], *, params: dict[str, str], at: int) -> None: ...
@@ -51,9 +52,9 @@ def send_entry(store: Store, entry: Path) -> int:
 
 
 def children(store: Store, parent: Stored) -> list[Stored]:
-    """Every seed's run of a table row's group, whatever its state, and for whichever protocol it was trained: the group
-    says all that its numbers depend on, and the bench trains no key twice."""
-    return store.search([parent.experiment], f"tags.group = '{parent.tags['group']}' and tags.level = 'seed'")
+    """Every seed's run of a table row's group, whatever its state, and for whichever protocol and suite it was trained:
+    the group says all that its numbers depend on, and the bench trains no key twice."""
+    return store.search(store.experiments(), f"tags.group = '{parent.tags['group']}' and tags.level = 'seed'")
 
 
 def _send_plan(store: Store, plan: Plan, row: PlannedRow) -> Stored:
@@ -125,7 +126,7 @@ def _send_runs(store: Store, parent: Stored, members: list[Found]) -> int:
     new = [(folder, record) for folder, record in members if record.key not in finished]
     for folder, record in new:
         for old in there:
-            if old.tags["key"] == record.key:
+            if old.tags["key"] == record.key and old.experiment == parent.experiment:
                 store.delete(old.run_id)
         _send_run(store, parent, folder, record)
     return len(new)
@@ -150,7 +151,8 @@ def _settle(store: Store, parent: Stored) -> None:
     keys = json.loads(parent.tags["plan"])
     found = children(store, parent)
     for run in found:
-        if run.status == "RUNNING" and run.tags["key"] in keys.values():
+        is_own = run.experiment == parent.experiment and run.tags["key"] in keys.values()
+        if run.status == "RUNNING" and is_own:
             store.delete(run.run_id)
     runs = planned_runs(keys, found)
     values = aggregate(runs)

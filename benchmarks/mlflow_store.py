@@ -93,7 +93,7 @@ class MlflowStore:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
-    def experiments(self, suite: str | None) -> list[str]:
+    def experiments(self, suite: str | None = None) -> list[str]:
         """Ids of one suite's experiment, or of all."""
         if suite is not None:
             found = self.client.get_experiment_by_name(suite)

@@ -177,7 +177,7 @@ class Bench:
         keys = [spec.key for spec in self.specs]
         waiting = {record.key for _, record in self.outbox.records() if record.status == "finished"}
         try:
-            return waiting | self.tracking.finished(keys, self.plan.suite, dataset=self.plan.dataset)
+            return waiting | self.tracking.finished(keys, dataset=self.plan.dataset)
         except UnreachableError:
             return waiting
 
@@ -190,7 +190,7 @@ class Bench:
         if folder:
             return folder / CHECKPOINT
         try:
-            return self.tracking.artifact(spec.key, CHECKPOINT, self.plan.suite)
+            return self.tracking.artifact(spec.key, CHECKPOINT)
         except UserError:
             return None
 

@@ -76,21 +76,21 @@ class Tracking:
         with self._store.errors():
             return send_entry(self._store, entry) + send_studies(self._store, entry)
 
-    def finished(self, keys: Iterable[str], suite: str, *, dataset: str | None = None) -> set[str]:
-        """Those of ``keys`` that have a finished run in this suite; naming the dataset makes it faster."""
+    def finished(self, keys: Iterable[str], *, dataset: str | None = None) -> set[str]:
+        """Those of ``keys`` that have a finished run, in whichever suite; naming the dataset makes it faster."""
         condition = "tags.level = 'seed' and attributes.status = 'FINISHED'"
         condition += f" and tags.dataset = '{dataset}'" if dataset else ""
         with self._store.errors():
-            runs = self._store.search(self._store.experiments(suite), condition)
+            runs = self._store.search(self._store.experiments(), condition)
         return {run.tags["key"] for run in runs} & set(keys)
 
-    def artifact(self, key: str, name: str, suite: str) -> Path:
+    def artifact(self, key: str, name: str) -> Path:
         """A file of the finished run with this key. Raises UserError where there is no such run or file."""
         condition = f"tags.key = '{key}' and attributes.status = 'FINISHED'"
         with self._store.errors():
-            runs = self._store.search(self._store.experiments(suite), condition)
+            runs = self._store.search(self._store.experiments(), condition)
         if not runs:
-            raise UserError(f"no finished run with key {key} in suite {suite!r} at {shown(self._store.uri)}")
+            raise UserError(f"no finished run with key {key} at {shown(self._store.uri)}")
         return self.run_artifact(runs[0].run_id, name)
 
     def run_artifact(self, run_id: str, name: str) -> Path:
@@ -170,8 +170,8 @@ def _with_runs(store: MlflowStore, parents: list[Stored]) -> Iterator[tuple[Stor
     """Each row with the runs that ``children`` finds for it, as far as they count.
 
     One search for each table brings those trained for its protocol; a row that then still lacks a planned seed is asked
-    for by itself, since another protocol may have trained it. So neither older tables nor the runs of other datasets
-    cost more than a look at their tags.
+    for by itself, since another protocol or suite may have trained it. So neither older tables nor the runs of other
+    datasets cost more than a look at their tags.
     """
     by_group: dict[tuple[str, str], list[Stored]] = {}
     for experiment, protocol in dict.fromkeys((parent.experiment, parent.tags["protocol"]) for parent in parents):

@@ -71,15 +71,15 @@ def test_artifacts_are_read_in_place(pair: Pair, tmp_path: Path) -> None:
         record.save(folder / record.key)
         (folder / record.key / CHECKPOINT).write_bytes(b"weights")
     tracking.deliver(outbox)
-    path = tracking.artifact(record.key, CHECKPOINT, "small")
+    path = tracking.artifact(record.key, CHECKPOINT)
     assert path.read_bytes() == b"weights"
     assert path.is_relative_to(tmp_path / "artifacts" / "small")
-    assert json.loads(tracking.artifact(record.key, "history.json", "small").read_text()) == record.history
-    assert json.loads(tracking.artifact(record.key, "spec.json", "small").read_text()) == record.spec
+    assert json.loads(tracking.artifact(record.key, "history.json").read_text()) == record.history
+    assert json.loads(tracking.artifact(record.key, "spec.json").read_text()) == record.spec
     with pytest.raises(UserError, match=f"has no file {PREDICTIONS}"):
-        tracking.artifact(record.key, PREDICTIONS, "small")
+        tracking.artifact(record.key, PREDICTIONS)
     with pytest.raises(UserError, match="no finished run with key 123"):
-        tracking.artifact("123", CHECKPOINT, "small")
+        tracking.artifact("123", CHECKPOINT)
 
 
 def test_delivering_again_adds_nothing(pair: Pair, tmp_path: Path) -> None:
@@ -90,16 +90,15 @@ def test_delivering_again_adds_nothing(pair: Pair, tmp_path: Path) -> None:
     assert len(seeds(client_of(tmp_path))) == 3
     (parent,) = stored(client_of(tmp_path), "tags.level = 'row'")
     assert parent.info.status == "FINISHED"
-    assert tracking.finished([made_key("joint", 0), "unknown"], "small") == {made_key("joint", 0)}
-    assert tracking.finished([made_key("joint", 0)], "small", dataset="other") == set()
-    assert tracking.finished([made_key("joint", 0)], "other") == set()
+    assert tracking.finished([made_key("joint", 0), "unknown"]) == {made_key("joint", 0)}
+    assert tracking.finished([made_key("joint", 0)], dataset="other") == set()
 
 
 def test_a_retried_failure_is_replaced_and_a_finished_run_is_not(pair: Pair, tmp_path: Path) -> None:
     tracking, outbox = pair
     put(outbox, failed_record("joint", 0), failed_record("joint", 1, "out of memory"))
     tracking.deliver(outbox)
-    assert tracking.finished([made_key("joint", 0)], "small") == set()
+    assert tracking.finished([made_key("joint", 0)]) == set()
     put(outbox, made_record(seed=0), failed_record("joint", 1, "again"))
     assert tracking.deliver(outbox).n_sent == 2
     put(outbox, failed_record("joint", 0, "too late"))
@@ -133,7 +132,7 @@ def test_not_finite_values_survive_as_such(pair: Pair, tmp_path: Path) -> None:
     (row,) = tracking.rows()
     assert math.isnan(row.runs[0].metrics.pop("test/acc"))
     assert row.runs[0].metrics == {"test/nll": math.inf, "test/ece": -math.inf, "valid/acc": 0.5}
-    kept = json.loads(tracking.artifact(made_key("joint", 0), "history.json", "small").read_text())
+    kept = json.loads(tracking.artifact(made_key("joint", 0), "history.json").read_text())
     assert kept[0]["valid/loss"] == math.inf
 
 
@@ -150,7 +149,7 @@ def test_no_name_and_no_length_stops_a_delivery(pair: Pair) -> None:
     )
     put(outbox, record)
     assert tracking.deliver(outbox) == Delivery(1, 0, None)
-    assert tracking.finished([record.key], "small") == {record.key}
+    assert tracking.finished([record.key]) == {record.key}
 
 
 def test_names_that_are_fine_stay() -> None:
@@ -283,7 +282,7 @@ def test_ten_thousand_other_runs_do_not_slow_it_down(pair: Pair, tmp_path: Path)
     _add_trials(tmp_path / "mlflow.db", 10_000)
     started = time.perf_counter()
     (row,) = tracking.rows("toy")
-    assert tracking.finished([run.key for run in row.runs], "small") == {run.key for run in row.runs}
+    assert tracking.finished([run.key for run in row.runs]) == {run.key for run in row.runs}
     assert time.perf_counter() - started < 3.0
 
 

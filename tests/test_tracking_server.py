@@ -85,10 +85,10 @@ def test_everything_arrives_and_comes_back(server: Server, tmp_path: Path) -> No
     assert row.runs[2].metrics["test/acc"] == 0.2
     assert row.runs[0].tags["sweep"] == ""
     assert tracking.card(row)["licence"] == "none"
-    path = tracking.artifact(made_key("joint", 1), PREDICTIONS, "small")
+    path = tracking.artifact(made_key("joint", 1), PREDICTIONS)
     assert path.read_bytes()[:4] == b"PAR1"
     with pytest.raises(UserError, match="has no file checkpoint"):
-        tracking.artifact(made_key("joint", 1), "checkpoint.safetensors", "small")
+        tracking.artifact(made_key("joint", 1), "checkpoint.safetensors")
     fill(outbox)
     assert tracking.deliver(outbox) == Delivery(0, 0, None)
 
