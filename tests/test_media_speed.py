@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import media_speed
 from benchmarks.media_speed import Setting, compare, mapped
@@ -23,10 +24,21 @@ def test_what_is_trained_on_lies_in_files_and_is_what_media_are() -> None:
 
 
 @pytest.mark.slow
-def test_both_contestants_train_and_are_compared_in_one_line() -> None:
-    (line,) = compare(SMALL, rounds=2)
+@pytest.mark.parametrize(("compiled", "name"), [(False, "from files: fit"), (True, "torch.compile")])
+def test_both_contestants_train_and_are_compared_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool, name: str
+) -> None:
+    asked: list[nn.Module] = []
+
+    def compile_nothing(model: nn.Module, **_options: object) -> nn.Module:  # the compiler takes minutes
+        asked.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    (line,) = compare(SMALL, rounds=2, compiled=compiled)
+    assert len(asked) == 2 * compiled
     found = re.fullmatch(
-        r"from files: fit ([\d.]+) samples/s, tensors on the device ([\d.]+), ratio ([\d.]+) "
+        rf"{name} ([\d.]+) samples/s, tensors on the device ([\d.]+), ratio ([\d.]+) "
         r"\(([\d.]+) to ([\d.]+) in 2 rounds\)",
         line,
     )
