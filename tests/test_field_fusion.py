@@ -164,6 +164,22 @@ def test_a_bottleneck_by_hand() -> None:
     assert torch.equal(layer.eval()(x).sample, mu)
 
 
+@pytest.mark.parametrize(
+    ("raw", "log_sigma"), [(5.0, math.log(math.log(2))), (-9.0, -14.0), (-11.0, -16.0), (-200.0, -205.0)]
+)
+def test_a_bottleneck_that_is_all_but_certain_keeps_its_gradient(raw: float, log_sigma: float) -> None:
+    """softplus(-205) is 0 in 32 bits, its logarithm -inf; that of the bottleneck pulls sigma up again."""
+    layer = mmib.Bottleneck(1, 1, hidden=1)
+    with torch.no_grad():
+        layer.out.weight.zero_()
+        layer.out.bias.copy_(torch.tensor([0.0, raw]))
+    found = layer(torch.ones(1, 1)).logvar / 2
+    found.sum().backward()
+    assert found.item() == pytest.approx(log_sigma, rel=1e-6)
+    assert layer.out.bias.grad is not None
+    assert layer.out.bias.grad[1].item() == pytest.approx(1 if raw < 0 else 0.5 / math.log(2), rel=1e-4)
+
+
 @pytest.mark.parametrize(("form", "n_parts", "n_kl"), [("complete", 2, 2), ("early", 0, 1), ("late", 2, 1)])
 def test_the_loss_of_mmib_counts_the_fused_prediction_twice(form: str, n_parts: int, n_kl: int) -> None:
     problem = made_problem()

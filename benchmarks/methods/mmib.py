@@ -18,6 +18,7 @@ from dmil.method import Output
 from dmil.nn import Linear, RandomLayer
 from dmil.settings import Settings, tunable
 
+LINEAR = -15.0
 COMPLETE, EARLY, LATE = "complete", "early", "late"
 
 
@@ -101,6 +102,9 @@ class Bottleneck(RandomLayer):
 
     def forward(self, x: Tensor) -> Gaussian:
         mean, raw = self.out(self.hidden(x).relu()).chunk(2, -1)
-        sigma = F.softplus(raw - 5)
+        raw = raw - 5
+        sigma = F.softplus(raw)
+        # Far down softplus is exp and underflows; its logarithm, which the KL term needs, is then raw itself.
+        log_sigma = torch.where(raw > LINEAR, F.softplus(raw.clamp(min=LINEAR)).log(), raw)
         sample = mean + sigma * self.noise.normal(mean) if self.training else mean
-        return Gaussian(mean, 2 * sigma.log(), sample)
+        return Gaussian(mean, 2 * log_sigma, sample)
