@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import yaml
 from benchmarks import tuned
 from benchmarks.errors import UserError
 from benchmarks.methods import Row
+from benchmarks.suite import DEFAULT_SUITE, load_suite
 from benchmarks.tuned import Tuned
+from dmil import Budget
 from tests.made_tuned import made_tuned
 
 COMMITTED = sorted((Path(__file__).resolve().parents[1] / "benchmarks" / "tuned").glob("*/*.yaml"))
@@ -107,6 +109,8 @@ def test_files_of_this_checkout_fit_their_methods(path: Path) -> None:
     row = Row(path.stem, "unimodal" if path.stem.startswith("unimodal_") else path.stem, ())
     fitting = tuned.tuned_settings(path.parent.name, [row], found.data_checksum, path.parents[1])
     assert fitting == {path.stem: found}
+    assert found.budget == asdict(Budget(**load_suite(DEFAULT_SUITE, found.dataset).budget)), "that of the leaderboard"
+    assert (found.n_configurations, found.seeds, found.overrides) == (64, (1000, 1001), ()), "as for all others"
 
 
 def test_reading_them_needs_no_torch(root: Path) -> None:
