@@ -89,8 +89,12 @@ def add_others(pair: Pair) -> None:
     tracking, outbox = pair
     for name in ("digits", "mosi", "utd"):
         deliver(pair, *on(name, *three("joint", 0.5, 0.6, 0.7), *three("dmil", 0.5, 0.6, 0.7)), dataset=name)
-    old = replace(made_plan({"joint": range(3)}, planned_at=1, protocol="old"), suite="far")
-    put(outbox, *(replace(one, protocol="old", suite="far") for one in three("joint", 0.1, 0.2, 0.3)), plan=old)
+    old = made_plan({"joint": range(3)}, planned_at=1, protocol="old", suite="far")
+    (row,) = old.rows
+    runs = [
+        replace(run, protocol="old", suite="far", group="far", key=f"far{run.seed}") for run in three("joint", 1, 2, 3)
+    ]
+    put(outbox, *runs, plan=replace(old, rows=(replace(row, group="far", keys={str(i): f"far{i}" for i in range(3)}),)))
     add_sweep(pair)
     assert tracking.deliver(outbox).error is None
 
