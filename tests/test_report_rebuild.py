@@ -166,7 +166,9 @@ def named(store: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     names: dict[str, str] = {}
     for run in runs:
         tags = run.data.tags
-        name = " ".join(tags.get(tag, "") for tag in ("level", "suite", "dataset", "method", "seed", "number"))
+        # a seed that two suites plan is a run of the one that came first
+        suite = "" if tags["level"] == "seed" else tags["suite"]
+        name = " ".join((suite, *(tags.get(tag, "") for tag in ("level", "dataset", "method", "seed", "number"))))
         names |= {run.info.run_id: name, run.info.run_id[:8]: f"{name} short"}
     ids = re.compile("|".join(sorted(names, key=len, reverse=True)))
     return {file: ids.sub(lambda found: names[found[0]], content.decode()).encode() for file, content in files.items()}
