@@ -151,8 +151,7 @@ def _settle(store: Store, parent: Stored) -> None:
     keys = json.loads(parent.tags["plan"])
     found = children(store, parent)
     for run in found:
-        is_own = run.experiment == parent.experiment and run.tags["key"] in keys.values()
-        if run.status == "RUNNING" and is_own:
+        if run.status == "RUNNING" and run.experiment == parent.experiment and run.tags["key"] in keys.values():
             store.delete(run.run_id)
     runs = planned_runs(keys, found)
     values = aggregate(runs)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.made_runs import Pair
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +43,14 @@ def require() -> Callable[[Path], Path]:
         return path
 
     return check
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    """A store of tracking, and the outbox that it is filled from, both empty."""
+    from tests.made_runs import made_tracking
+
+    return made_tracking(tmp_path)
 
 
 @pytest.fixture(autouse=True)

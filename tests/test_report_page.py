@@ -19,12 +19,7 @@ from reports.page import to_html
 from reports.table import build_tables
 from reports.text import signed_percent
 from tests.made_across import INDEX
-from tests.made_runs import Pair, bytes_under, deliver, failed_record, made_tracking, three, three_methods
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
+from tests.made_runs import Pair, bytes_under, deliver, failed_record, three, three_methods
 
 
 def test_the_same_store_gives_the_same_bytes_without_the_outbox(pair: Pair, tmp_path: Path) -> None:

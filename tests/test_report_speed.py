@@ -53,11 +53,6 @@ class Counting:
         return getattr(self.client, name)
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store for reading: toy, and others."""
@@ -91,10 +86,9 @@ def add_others(pair: Pair) -> None:
         deliver(pair, *on(name, *three("joint", 0.5, 0.6, 0.7), *three("dmil", 0.5, 0.6, 0.7)), dataset=name)
     old = made_plan({"joint": range(3)}, planned_at=1, protocol="old", suite="far")
     (row,) = old.rows
-    runs = [
-        replace(run, protocol="old", suite="far", group="far", key=f"far{run.seed}") for run in three("joint", 1, 2, 3)
-    ]
-    put(outbox, *runs, plan=replace(old, rows=(replace(row, group="far", keys={str(i): f"far{i}" for i in range(3)}),)))
+    old = replace(old, rows=(replace(row, group="far", keys={seed: f"far{seed}" for seed in row.keys}),))
+    own: dict[str, Any] = {"protocol": "old", "suite": "far", "group": "far"}
+    put(outbox, *(replace(one, key=f"far{one.seed}", **own) for one in three("joint", 0.1, 0.2, 0.3)), plan=old)
     add_sweep(pair)
     assert tracking.deliver(outbox).error is None
 

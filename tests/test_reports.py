@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,17 +21,11 @@ from tests.made_runs import (
     failed_record,
     made_plan,
     made_record,
-    made_tracking,
     put,
     three,
     three_methods,
     with_valid,
 )
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
 
 
 def csv_rows(pair: Pair) -> dict[str, dict[str, str]]:

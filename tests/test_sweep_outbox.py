@@ -14,11 +14,6 @@ from tests.made_runs import Pair, client_of, made_record, made_tracking, put, se
 from tests.made_studies import made_population, made_study, put_study, runs_at
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
-
-
 def test_bench_and_sweeps_share_an_outbox(pair: Pair, tmp_path: Path) -> None:
     tracking, outbox = pair
     plan = made_study()

@@ -16,15 +16,10 @@ import pytest
 from benchmarks.convert import gathered, spread
 from benchmarks.tracking import Delivery
 from benchmarks.trials import ConfigurationRecord, PopulationRecord, Trial
-from tests.made_runs import Pair, client_of, made_record, made_tracking, put
+from tests.made_runs import Pair, client_of, made_record, put
 from tests.made_studies import BASE, SPACE, made_population, made_study, put_study, runs_at, sweep_state
 
 SCORES = (0.5, 0.75, 0.875, 0.125)
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
 
 
 def test_a_population_arrives_complete(pair: Pair, tmp_path: Path) -> None:

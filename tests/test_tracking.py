@@ -24,17 +24,11 @@ from tests.made_runs import (
     made_key,
     made_plan,
     made_record,
-    made_tracking,
     predictions,
     put,
     seeds,
     stored,
 )
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
 
 
 def test_a_delivered_stack_is_complete(pair: Pair, tmp_path: Path) -> None:

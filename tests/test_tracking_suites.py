@@ -17,16 +17,10 @@ from tests.made_runs import (
     failed_record,
     made_plan,
     made_record,
-    made_tracking,
     predictions,
     put,
     stored,
 )
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return made_tracking(tmp_path)
 
 
 def test_a_row_takes_the_runs_that_another_suite_has_trained(pair: Pair, tmp_path: Path) -> None:
