@@ -100,7 +100,12 @@ def stacked(method: type[Method], problem: Problem, seeds: Sequence[int], settin
     """The same trainings as one stack; patience as long as the budget, so that nothing stops early."""
     budget = Budget(epochs=problem.epochs, patience=problem.epochs)
     replicas = [Replica(seed, settings) for seed in seeds]
-    fit(method, problem.train, problem.valid, problem.task, replicas=replicas, budget=budget, device=problem.device)
+    results = fit(
+        method, problem.train, problem.valid, problem.task, replicas=replicas, budget=budget, device=problem.device
+    )
+    for one in results:
+        if one.status != "finished":
+            raise RuntimeError(f"training of {method.__name__} ended as {one.status}: {one.error}")
 
 
 def seconds(work: Callable[[], None], device: str) -> float:
