@@ -9,7 +9,7 @@ from typing import Any
 
 from dmil.data import Task
 from dmil.feed import Feed
-from dmil.method import Method, Stage
+from dmil.method import LAST, Method, Stage
 from dmil.selection import Budget, Selection
 from dmil.settings import Settings
 from dmil.stack import Streams
@@ -125,7 +125,7 @@ class StageRun:
                 what = "validation loss" if healthy else "training loss or gradient"
                 result.status, result.error = "failed", f"{what} not finite in epoch {epoch}, stage {self.stage.name}"
                 continue
-            if selection.update(epoch, score, metrics):
+            if selection.update(epoch, score, metrics, is_last=self.stage.keeps == LAST):
                 trainer.keep_best(row)
             if selection.is_plateau:
                 trainer.optimiser.lr[row] *= self.run.budget.lr_factor

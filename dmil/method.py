@@ -42,14 +42,24 @@ def _cast(x: Any, dtype: torch.dtype) -> Any:
     return x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x
 
 
+BEST, LAST, PARTS = "best", "last", "parts"
+
+
 @dataclass(frozen=True)
 class Stage:
     """A phase of training. ``trains`` names the top-level children that learn, None meaning all of them; the
-    others are frozen and in evaluation mode."""
+    others are frozen and in evaluation mode.
+
+    keeps: how a replica leaves it. ``BEST``: as it was at its best validation epoch. ``LAST``: as it is; validation
+    then neither ends the stage nor lowers the learning rate. ``PARTS``: as ``BEST``, but each of
+    ``Method.judged_parts`` as it was at the epoch at which its own prediction was best, that is ``extra[PARTS]``,
+    (..., K, B, C), in evaluation mode.
+    """
 
     name: str
     epochs: int
     trains: tuple[str, ...] | None = None
+    keeps: str = BEST
 
 
 class Method(nn.Module):
@@ -88,6 +98,11 @@ class Method(nn.Module):
 
     @property
     def component_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def judged_parts(self) -> tuple[tuple[str, ...], ...]:
+        """Of each of K parts that learn by themselves, how the names of its parameters and buffers begin."""
         return ()
 
     def prepare(self, split: Split) -> None:

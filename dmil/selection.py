@@ -52,9 +52,9 @@ class Selection:
     metrics: dict[str, float] = field(default_factory=dict)
     waited: int = 0
 
-    def update(self, epoch: int, score: float, metrics: dict[str, float]) -> bool:
-        """Whether this epoch is the best so far."""
-        if (score, -metrics["valid/loss"]) > (self.score, -self.loss):
+    def update(self, epoch: int, score: float, metrics: dict[str, float], *, is_last: bool = False) -> bool:
+        """Whether this epoch is the one to keep so far: the best, or, where the last is asked for, whichever it is."""
+        if is_last or (score, -metrics["valid/loss"]) > (self.score, -self.loss):
             self.score, self.loss, self.epoch, self.metrics = score, metrics["valid/loss"], epoch, metrics
             self.waited = 0
             return True

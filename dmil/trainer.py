@@ -13,8 +13,9 @@ from torch import Tensor
 from dmil.data import Task
 from dmil.feed import Batch, Feed
 from dmil.losses import task_loss
-from dmil.method import Method, Output, Stage
+from dmil.method import PARTS, Method, Output, Stage
 from dmil.optim import StackedAdamW
+from dmil.parts import Parts
 from dmil.seeds import following
 from dmil.selection import Budget
 from dmil.stack import Stack, Streams
@@ -34,6 +35,7 @@ class Trainer:
         self.gradients = torch.empty_like(trained, memory_format=torch.contiguous_format)
         self.best = self.stack.flat.clone()
         self.best_buffers = {name: buffer.clone() for name, buffer in self.stack.buffers.items()}
+        self.parts = Parts(self.stack) if stage.keeps == PARTS else None
         self.seconds = 0.0
 
     def epoch(self, number: int, train: Feed, valid: Feed, task: Task) -> list[list[float]]:
@@ -107,17 +109,35 @@ class Trainer:
     def _validate(self, valid: Feed, task: Task) -> tuple[Tensor, Tensor]:
         """Score (higher is better: accuracy, or minus the absolute error) and task loss of each replica: (S,), (S,)."""
         with self._precision(valid.device):
-            logits = torch.cat([output.logits for output in outputs(self.stack.module, valid)], -2)
+            found = [
+                (output.logits, output.extra[PARTS] if self.parts else None)
+                for output in outputs(self.stack.module, valid)
+            ]
+        logits, of_parts = zip(*found, strict=True)
+        if self.parts:
+            self._keep_parts(self.parts, *self._judged(torch.cat(of_parts, -2), task, valid.target.unsqueeze(-2)))
+        return self._judged(torch.cat(logits, -2), task, valid.target)
+
+    def _judged(self, logits: Tensor, task: Task, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and task loss of predictions (..., N, C): (...), (...)."""
         logits = logits.to(self.stack.flat.dtype)
-        loss = task_loss(task, logits, valid.target)
-        score = -loss if task.kind == "regression" else (logits.argmax(-1) == valid.target).double().mean(-1)
-        return score, loss
+        loss = task_loss(task, logits, target)
+        return -loss if task.kind == "regression" else (logits.argmax(-1) == target).double().mean(-1), loss
+
+    def _keep_parts(self, parts: Parts, score: Tensor, loss: Tensor) -> None:
+        """The state that parts have now is their best so far, where it is."""
+        for row, part in parts.update(score, loss):
+            self.best[row, parts.columns[part]] = self.stack.flat[row, parts.columns[part]]
+            for name in parts.buffers[part]:
+                self.best_buffers[name][row] = self.stack.buffers[name][row]
 
     def keep_best(self, row: int) -> None:
-        """The state that a row has now is its best so far."""
-        self.best[row] = self.stack.flat[row]
-        for name, buffer in self.stack.buffers.items():
-            self.best_buffers[name][row] = buffer[row]
+        """The state that a row has now is its best so far, but for parts, which are kept by themselves."""
+        columns = self.parts.rest if self.parts else slice(None)
+        self.best[row, columns] = self.stack.flat[row, columns]
+        of_parts = {name for names in self.parts.buffers for name in names} if self.parts else set()
+        for name in self.stack.buffers.keys() - of_parts:
+            self.best_buffers[name][row] = self.stack.buffers[name][row]
 
     def write_back(self, row: int, model: Method) -> None:
         """Copies the best state of a row into a model of its own."""
@@ -131,10 +151,12 @@ class Trainer:
         self.gradients = torch.empty_like(self.optimiser.direction)
         self.best = self.best[index]
         self.best_buffers = {name: buffer[index] for name, buffer in self.best_buffers.items()}
+        if self.parts:
+            self.parts.best = self.parts.best[index]
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes while it trains, but for the streams of its members."""
-        state = {"flat": self.stack.flat, "best": self.best}
+        state = {"flat": self.stack.flat, "best": self.best} | ({"parts": self.parts.best} if self.parts else {})
         state |= {f"buffer.{name}": buffer for name, buffer in self.stack.buffers.items()}
         state |= {f"best_buffer.{name}": buffer for name, buffer in self.best_buffers.items()}
         state |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
@@ -144,6 +166,8 @@ class Trainer:
         """Goes on from a ``state`` of the same members in the same stage."""
         self.stack.flat.copy_(state["flat"])
         self.best.copy_(state["best"])
+        if self.parts:
+            self.parts.best.copy_(state["parts"])
         for name, buffer in self.stack.buffers.items():
             buffer.copy_(state[f"buffer.{name}"])
             self.best_buffers[name].copy_(state[f"best_buffer.{name}"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dmil.data import Split, Task
-from dmil.method import Method, Stage
+from dmil.method import LAST, PARTS, Method, Stage
 from dmil.model import Dmil
 from dmil.nn import Noise, attach_noise
 from dmil.seeds import derive_seed, generator
@@ -64,7 +64,7 @@ def xor_problem(n: int = 400) -> Problem:
 def small_settings(kind: type[Method], **values: Any) -> Settings:
     """Few dimensions. The latent width is another than the width, so that one cannot stand in for the other."""
     sizes: dict[str, Any] = {"batch_size": 16, "width": 8}
-    own = {"hidden": 12, "projection": 4, "critic": 8, "teacher_epochs": 3}
+    own = {"hidden": 12, "projection": 4, "critic": 8}
     sizes |= {name: small for name, small in own.items() if hasattr(kind.Settings, name)}
     if issubclass(kind, Dmil):
         sizes |= {"latent": 6, "initial_logvar": -8.0}
@@ -143,6 +143,7 @@ def _plain_stage(
     ]
     optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=model.settings.lr)
     best, state, waited = (-math.inf, -math.inf), copy.deepcopy(model.state_dict()), 0
+    of_parts = [((-math.inf, -math.inf), state) for _ in model.judged_parts] if stage.keeps == PARTS else []
     for epoch in range(before + 1, before + stage.epochs + 1):
         model.train()
         for name, child in model.named_children():
@@ -159,8 +160,11 @@ def _plain_stage(
             total += loss.item() * len(index) / len(train)
         score, valid_loss = plain_validation(model, problem)
         done.history.append({"epoch": epoch, "stage": stage.name, "train/loss": total, "valid/loss": valid_loss})
+        for k, judged in enumerate(plain_validation(model, problem, part) for part in range(len(of_parts))):
+            if (judged[0], -judged[1]) > of_parts[k][0]:
+                of_parts[k] = ((judged[0], -judged[1]), copy.deepcopy(model.state_dict()))
         waited += 1
-        if (score, -valid_loss) > best:
+        if stage.keeps == LAST or (score, -valid_loss) > best:
             best, state, waited = (score, -valid_loss), copy.deepcopy(model.state_dict()), 0
             done.best_epoch = epoch
         if waited and waited % budget.lr_patience == 0:
@@ -170,14 +174,17 @@ def _plain_stage(
         if waited >= budget.patience:
             done.stopped.append(stage.name)
             break
+    for names, (_, own) in zip(model.judged_parts, of_parts, strict=False):
+        state |= {name: value for name, value in own.items() if any(name.startswith(start) for start in names)}
     model.load_state_dict(state)
 
 
-def plain_validation(model: Method, problem: Problem) -> tuple[float, float]:
-    """Score (accuracy, or minus the mean absolute error) and task loss on the validation split."""
+def plain_validation(model: Method, problem: Problem, part: int | None = None) -> tuple[float, float]:
+    """Score (accuracy, or minus the mean absolute error) and task loss on the validation split, of one part or all."""
     model.eval()
     with torch.no_grad():
-        logits = model(problem.valid.inputs).logits
+        output = model(problem.valid.inputs)
+    logits = output.logits if part is None else output.extra[PARTS][part]
     target = problem.valid.target
     if problem.task.kind == "regression":
         error = (logits[:, 0] - target).abs().mean().item()

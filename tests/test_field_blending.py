@@ -123,16 +123,27 @@ def test_copies_do_not_see_what_is_held_out() -> None:
     assert not torch.allclose(one.weights, relabelled.weights)
 
 
-def test_validation_picks_the_epoch_of_the_copies_and_has_no_other_part() -> None:
-    """Where the copies train for a single epoch there is nothing to pick; of five, weights are those of the best."""
+def test_validation_has_no_part_in_the_weights() -> None:
+    """Nor in how long copies train: judged by wrong labels, the best of five epochs would be another than the last."""
     problem = made_problem()
     wrong = Problem(problem.train, Split(problem.valid.inputs, 2 - problem.valid.target), problem.task)
-    weights = {}
-    for epochs in (3, 15):
-        for judge in (problem, wrong):
-            weights[epochs, judge is wrong] = trained("gradient_blending", judge, epochs=epochs, lr=1e-2).weights
-    assert torch.equal(weights[3, False], weights[3, True])
-    assert not torch.allclose(weights[15, False], weights[15, True], atol=1e-3)
+    one, other = (trained("gradient_blending", judge, epochs=15, lr=1e-2) for judge in (problem, wrong))
+    assert torch.equal(one.weights, other.weights)
+    assert one.weights.std() > 0.01
+    for name, value in one.copies.state_dict().items():
+        assert torch.equal(value, other.copies.state_dict()[name]), name
+
+
+def test_copies_overfit_as_long_as_they_are_told_to() -> None:
+    """The kept copies are those that the plain optimiser ends with, whatever validation thinks of them."""
+    problem = made_problem()
+    lasts = {n: trained("gradient_blending", problem, epochs=30, lr=3e-2, copy_epochs=n) for n in (5, 10)}
+    losses = []
+    for model in lasts.values():
+        model.stage = "copies"
+        logits = model.eval()(problem.train.inputs).extra["copies"]
+        losses.append(float(task_loss(problem.task, logits[0], problem.train.target).detach()))
+    assert losses[1] < losses[0]
 
 
 def test_copies_share_neither_encoders_nor_heads() -> None:

@@ -13,7 +13,7 @@ from benchmarks.methods import METHODS
 from benchmarks.methods.i2m2 import product
 from dmil import Budget, Method, Replica, Split, Task, accuracy, fit, predict
 from dmil.losses import task_loss
-from dmil.method import Output
+from dmil.method import PARTS, Output
 from dmil.nn import Dropout
 from dmil.seeds import generator
 from dmil.settings import override
@@ -82,12 +82,12 @@ def test_experts_share_no_parameter_and_see_what_they_should() -> None:
     stack = stack_in("i2m2", problem, 0)
     output, _ = batch(stack, problem)
     assert output.components is not None
-    per_expert = [
-        reached(output.components[:, k].square().sum(), stack) - {"heads.weight", "heads.bias"} for k in range(4)
-    ]
+    per_expert = [reached(output.components[:, k].square().sum(), stack) for k in range(4)]
     assert per_expert[0] == {n for n in stack.shapes if n.startswith(("encoders.", "head."))}
     for m in range(3):
-        assert per_expert[1 + m] == {n for n in stack.shapes if n.startswith(f"intra.each.{m}.")}
+        assert per_expert[1 + m] == {n for n in stack.shapes if n.startswith((f"intra.each.{m}.", f"heads.{m}."))}
+    for part, own in zip(stack.module.judged_parts, per_expert, strict=True):
+        assert own == {n for n in stack.shapes if n.startswith(part)}
     assert stack.module.component_names == ("inter", "M_text", "M_audio", "M_video")
 
 
@@ -104,20 +104,20 @@ def lopsided_problem(n: int = 240) -> Problem:
 
 def test_an_expert_that_begins_behind_is_starved_unless_it_is_trained_first() -> None:
     problem, losses = lopsided_problem(), {}
-    for epochs in (0, 10):
+    for share in (0.0, 0.5):
         own: dict[str, Any] = {
             "lr": 1e-2,
             "dropout": 0.0,
             "weight_decay": 0.0,
             "batch_size": 40,
-            "expert_epochs": epochs,
+            "expert_share": share,
         }
         model = trained("i2m2", problem, epochs=12, **own)
         output = predict(model, problem.valid)
         assert output.components is not None
         assert accuracy(output.logits, problem.valid.target) == 1
-        losses[epochs] = float(task_loss(problem.task, output.components[2], problem.valid.target))
-    assert losses[10] < 0.35 < 0.45 < losses[0]
+        losses[share] = float(task_loss(problem.task, output.components[2], problem.valid.target))
+    assert losses[0.5] < 0.35 < 0.4 < losses[0.0]
 
 
 def test_teachers_are_frozen_and_in_evaluation_mode() -> None:
@@ -145,10 +145,10 @@ def test_teachers_learn_alone_and_then_stay_as_they_are() -> None:
     problem = made_problem(3)
     stack = stack_in("umt", problem, 0)
     output, target = batch(stack, problem)
-    logits = output.extra["teachers"]
-    for m in range(3):
-        own = reached(logits[:, m].square().sum(), stack) - {"teachers.heads.weight", "teachers.heads.bias"}
-        assert own == {n for n in stack.shapes if n.startswith(f"teachers.encoders.each.{m}.")}
+    logits = output.extra[PARTS]
+    for m, part in enumerate(stack.module.judged_parts):
+        assert reached(logits[:, m].square().sum(), stack) == {n for n in stack.shapes if n.startswith(part)}
+        assert part == (f"teachers.encoders.each.{m}.", f"teachers.heads.{m}.")
     alone = [task_loss(problem.task, logits[:, m], target) for m in range(3)]
     assert torch.allclose(stack.module.loss(output, target, "teachers"), sum(alone, torch.zeros(2)))
     near, far = (trained("umt", problem, epochs=4, distance=distance) for distance in (100.0, 0.1))
@@ -190,16 +190,16 @@ def test_one_optimiser_serves_all_of_mmmls_epochs() -> None:
 
 def test_what_is_trained_first_comes_out_of_the_budget() -> None:
     spent = {}
-    for name, first in (("i2m2", {"expert_epochs": 20}), ("i2m2", {"expert_epochs": 0}), ("umt", {})):
+    for name, first in (("i2m2", {"expert_share": 0.9}), ("i2m2", {"expert_share": 0.0}), ("umt", {})):
         kind = METHODS[name]
         model = kind(override(kind.Settings(), first), TWO, Task())
         spent[name, *first.values()] = [[(s.name, s.epochs) for s in model.stages(n)] for n in (1, 7, 60)]
     assert spent == {
-        ("i2m2", 20): [[("product", 1)], [("experts", 3), ("product", 4)], [("experts", 20), ("product", 40)]],
-        ("i2m2", 0): [[("product", 1)], [("product", 7)], [("product", 60)]],
+        ("i2m2", 0.9): [[("product", 1)], [("experts", 3), ("product", 4)], [("experts", 30), ("product", 30)]],
+        ("i2m2", 0.0): [[("product", 1)], [("product", 7)], [("product", 60)]],
         ("umt",): [
             [("distillation", 1)],
-            [("teachers", 3), ("distillation", 4)],
+            [("teachers", 2), ("distillation", 5)],
             [("teachers", 20), ("distillation", 40)],
         ],
     }
@@ -209,7 +209,7 @@ def test_what_is_trained_first_comes_out_of_the_budget() -> None:
     ("name", "settings", "can"),
     [
         ("i2m2", {}, True),
-        pytest.param("i2m2", {"expert_epochs": 0}, True, marks=pytest.mark.slow),
+        pytest.param("i2m2", {"expert_share": 0.0}, True, marks=pytest.mark.slow),
         pytest.param("umt", {}, False, marks=pytest.mark.slow),
         ("umt", {"head_depth": 1}, True),
         ("mmml", {}, True),

@@ -73,7 +73,7 @@ def gradients(stack: Stack, problem: Problem, rows: int = 20) -> dict[str, Tenso
 @pytest.mark.parametrize("n_modalities", [2, 3])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_learns_from_every_replica(name: str, n_modalities: int) -> None:
-    """Fails for low-rank factors in a plain list, which are no parameters or have no gradient."""
+    """Fails where a part of the network is cut off from the loss."""
     problem = made_problem(n_modalities)
     found = gradients(stack_of(name, problem), problem)
     for own, gradient in found.items():
@@ -260,6 +260,15 @@ def test_lmf_is_a_map_of_low_rank_of_the_whole_product(n_modalities: int) -> Non
 
 def outer_of(vectors: Sequence[Tensor]) -> Tensor:
     return torch.tensor([math.prod(numbers) for numbers in every(*(v.tolist() for v in vectors))], dtype=F64)
+
+
+def test_factors_of_lmf_are_parameters() -> None:
+    """Public code keeps them in a plain list, where no optimiser finds them."""
+    own = {n: tuple(p.shape) for n, p in made("lmf", made_problem(), rank=4).named_parameters() if "encoders" not in n}
+    d, rank, n_classes = 8, 4, 3
+    n_values = sum(math.prod(shape) for shape in own.values())
+    assert n_values == 2 * (d + 1) * rank * n_classes + rank + n_classes
+    assert set(own) == {"factors.weight", "factors.bias", "weights", "bias"}
 
 
 def test_factors_of_lmf_start_by_xaviers_rule_for_each_of_them() -> None:

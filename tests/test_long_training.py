@@ -203,7 +203,7 @@ class Memory:
 
 
 @pytest.mark.parametrize(
-    ("name", "encoder"), [("dmil", ""), ("dmil_pid", ""), ("label_shuffle", ""), ("dmil", "foreign")]
+    ("name", "encoder"), [("dmil", ""), ("dmil_pid", ""), ("label_shuffle", ""), ("umt", ""), ("dmil", "foreign")]
 )
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 6])
 def test_an_interrupted_training_goes_on_to_the_same_numbers(

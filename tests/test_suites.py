@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks import suite
 from benchmarks.errors import UserError
-from benchmarks.methods import METHODS
+from benchmarks.methods import FIELD, METHODS
 from benchmarks.plan import check_suite
 from benchmarks.registry import DEFAULT_DATASET
 from benchmarks.run import Options, make_benches
 from benchmarks.suite import DEFAULT_SUITE, load_suite, suite_datasets, suite_names
+from dmil.settings import override
 
 PLAIN = "methods: [joint]\nseeds: 3\nbudget: {epochs: 9, patience: 4}\n"
 MIXTURES = ("r", "u", "s", "u50r50", "r50s50", "u50s50", "u25r75", "mixed")
@@ -50,7 +51,18 @@ def test_every_suite_resolves_for_all_that_it_names(name: str) -> None:
 def test_experiments_train_as_the_leaderboard_does(name: str) -> None:
     for dataset in suite_datasets(name):
         mine, its = load_suite(name, dataset), load_suite(DEFAULT_SUITE, dataset)
-        assert (mine.budget, mine.settings, mine.seeds) == (its.budget, its.settings, its.seeds)
+        shared = {who: values for who, values in mine.settings.items() if who not in FIELD}
+        assert (mine.budget, shared, mine.seeds) == (its.budget, its.settings, its.seeds)
+
+
+@pytest.mark.parametrize("dataset", ["interactions-s", "interactions-mixed-unequal", "avdigits-mixed"])
+def test_heads_that_may_be_deep_are_so_on_mixtures(dataset: str) -> None:
+    """Without a search a linear one would decide what they can learn."""
+    fields = {name: METHODS[name].Settings.__dataclass_fields__.get("head_depth") for name in FIELD}
+    may = {name for name, one in fields.items() if one and 0 in one.metadata["choices"]}
+    settings = load_suite("field", dataset).settings
+    depths = [vars(override(METHODS[name].Settings(), settings.get(name, {})))["head_depth"] for name in may]
+    assert depths == [1] * 7
 
 
 def test_deficits_is_every_mixture_with_one_setting_for_all() -> None:

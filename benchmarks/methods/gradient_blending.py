@@ -15,7 +15,7 @@ from dmil.data import Inputs, Split, Task
 from dmil.encoders import Sources
 from dmil.feed import Feed
 from dmil.losses import sample_loss
-from dmil.method import Output, Stage
+from dmil.method import LAST, Output, Stage
 from dmil.seeds import generator
 from dmil.settings import Settings, tunable
 
@@ -41,10 +41,8 @@ class GradientBlending(MultiHead):
     training samples but about 8 % (``held_out``). With L the mean loss of a copy in evaluation mode,
     G = L_held(0) - L_held(n) and O = [L_held - L_train](n) - [L_held - L_train](0), w_k is |G| / O^2 over their sum.
     Second stage: the model itself, from its own start and on all training samples, on sum_k w_k J_k; the joint head
-    predicts. n is the epoch that the suite keeps of the first stage, the best of the copies' mean prediction on
-    validation; losses on validation samples have no part in w. A budget of less than three epochs leaves weights equal.
-    Copies share what a replica has one of: the norm by which gradients are clipped, the learning rate, which falls at
-    plateaus of the mean prediction, and n.
+    predicts. n is the length of the first stage, of which the last epoch is kept: validation has no part in w. A budget
+    of less than three epochs leaves weights equal. Copies share the norm by which a replica's gradients are clipped.
 
     Known from third-party code only. MultiBench by default puts end values in place of differences; another toolkit
     subtracts sums over splits of unlike length and isolates a modality by zeros at the input. Ours: O is at least 1 %
@@ -56,7 +54,7 @@ class GradientBlending(MultiHead):
     """
 
     Settings: ClassVar[type[Settings]] = GradientBlendingSettings
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     settings: GradientBlendingSettings
     held: Tensor
     before: Tensor
@@ -78,7 +76,7 @@ class GradientBlending(MultiHead):
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         n = min(self.settings.copy_epochs, epochs // 3)
         last = Stage(BLEND, epochs - n, trains=("encoders", "heads", "head"))
-        return (Stage(COPIES, n, trains=("copies",)), last) if n else (last,)
+        return (Stage(COPIES, n, trains=("copies",), keeps=LAST), last) if n else (last,)
 
     def forward(self, inputs: Inputs) -> Output:
         if self.stage != COPIES:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.methods._heads import MultiHead, MultiHeadSettings, losses_alone
+from benchmarks.methods._heads import MultiHeadSettings, Multimodal, losses_alone
 from dmil.data import Inputs, Task
 from dmil.encoders import Encoders, Sources
 from dmil.losses import task_loss
-from dmil.method import Output, Stage
+from dmil.method import PARTS, Output, Stage
+from dmil.nn import MLP, Linear
 from dmil.settings import Settings, tunable
 
 EXPERTS, PRODUCT = "experts", "product"
@@ -20,22 +21,23 @@ EXPERTS, PRODUCT = "experts", "product"
 
 @dataclass(frozen=True)
 class I2M2Settings(MultiHeadSettings):
-    """expert_epochs: for how long every expert first trains by itself, at most half of all epochs; 0 starts with the
-    product. The authors do the former on AV-MNIST, then SGD at 1e-2, and the latter on MIMIC with RMSprop at 1e-3;
-    they clip gradients to 8. head_depth: of the inter-modality expert, which needs a hidden layer to be one."""
+    """expert_share: of the budget's epochs, in which every expert first trains by itself, rounded down, at most half; 0
+    starts with the product. The authors do the former on AV-MNIST, then SGD at 1e-2, and the latter on MIMIC with
+    RMSprop at 1e-3; they clip gradients to 8. head_depth: of the inter-modality expert, which needs a hidden layer to
+    be one."""
 
     head_depth: int = tunable(1, choices=(1, 2), least=1, per_replica=False)
-    expert_epochs: int = tunable(20, choices=(0, 10, 20), per_replica=False)
+    expert_share: float = tunable(1 / 3, choices=(0.0, 1 / 6, 1 / 3, 1 / 2), per_replica=False)
 
 
-class I2M2(MultiHead):
+class I2M2(Multimodal):
     """Madaan, Makino, Chopra, Cho: "Jointly Modeling Inter- & Intra-Modality Dependencies for Multi-modal Learning",
     NeurIPS 2024.
 
     log p is log softmax(l_inter) + sum_m log softmax(l_m), normalised. The inter-modality expert and the M experts of
     one modality have separate encoders: 2 M. The loss is that of the product alone; without a loss of its own, an
     expert that starts behind is starved by one that is right already, hence the first stage, in which every expert
-    trains on its own loss and the epoch is kept whose product is best on validation. It comes out of the same budget.
+    trains on its own loss and is kept as it was when it was best on validation. It comes out of the same budget.
     The experts are components in the order inter, M_1, .., M_M. Any number of modalities.
 
     Regression, for which nobody gives a form: the mean of the M + 1 predictions, absolute error. The authors' "intra
@@ -45,28 +47,38 @@ class I2M2(MultiHead):
     """
 
     Settings: ClassVar[type[Settings]] = I2M2Settings
+    revision: ClassVar[int] = 2
     settings: I2M2Settings
 
     def __init__(self, settings: I2M2Settings, sources: Sources, task: Task) -> None:
         super().__init__(settings, sources, task)
-        self.intra = Encoders(sources, width=settings.width, depth=settings.depth, dropout=settings.dropout)
+        n, d, out = len(sources), settings.width, task.n_outputs
+        self.head = MLP(n * d, out, hidden=d, depth=settings.head_depth, dropout=settings.dropout)
+        self.heads = nn.ModuleList(Linear(d, out) for _ in sources)
+        self.intra = Encoders(sources, width=d, depth=settings.depth, dropout=settings.dropout)
         self.stage = PRODUCT
 
     @property
     def component_names(self) -> tuple[str, ...]:
         return ("inter", *super().component_names)
 
+    @property
+    def judged_parts(self) -> tuple[tuple[str, ...], ...]:
+        alone = [(f"intra.each.{m}.", f"heads.{m}.") for m in range(len(self.modalities))]
+        return (("encoders.", "head."), *alone)
+
     def stages(self, epochs: int) -> tuple[Stage, ...]:
-        n = min(self.settings.expert_epochs, epochs // 2)
+        n = min(int(self.settings.expert_share * epochs), epochs // 2)
         last = Stage(PRODUCT, epochs - n)
-        return (Stage(EXPERTS, n), last) if n else (last,)
+        return (Stage(EXPERTS, n, keeps=PARTS), last) if n else (last,)
 
     def forward(self, inputs: Inputs) -> Output:
         features = self.head.features(torch.cat(self.encoders(inputs), -1))
         alone = self.intra(inputs)
-        experts = torch.cat([self.head[-1](features).unsqueeze(-3), self.heads(torch.stack(alone, -3))], -3)
+        said = [self.head[-1](features), *(head(z) for head, z in zip(self.heads, alone, strict=True))]
+        experts = torch.stack(said, -3)
         read = None if self.training else torch.cat([features, *alone], -1)
-        return Output(product(self.task, experts), experts, representation=read)
+        return Output(product(self.task, experts), experts, extra={PARTS: experts}, representation=read)
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
         assert output.components is not None

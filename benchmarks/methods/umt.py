@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from benchmarks.methods._heads import MultiHeadSettings, Multimodal, losses_alon
 from dmil.data import Inputs, Task
 from dmil.encoders import Encoders, Sources
 from dmil.losses import reconstruction_error, task_loss
-from dmil.method import Output, Stage
+from dmil.method import PARTS, Output, Stage
 from dmil.nn import MLP, Linear
 from dmil.settings import Settings, tunable
 
@@ -21,24 +21,24 @@ TEACHERS, DISTILLATION = "teachers", "distillation"
 
 @dataclass(frozen=True)
 class UmtSettings(MultiHeadSettings):
-    """distance: weight of the distance to the teachers, 10 in BalanceBenchmark. teacher_epochs: for how long the
-    teachers train, at most half of all epochs."""
+    """distance: weight of the distance to the teachers, 10 in BalanceBenchmark. teacher_share: of the budget's epochs,
+    in which the teachers train; rounded down, at most half."""
 
-    distance: float = tunable(10.0, low=0.1, high=100.0, log=True)
-    teacher_epochs: int = tunable(20, choices=(10, 20, 30), least=1, per_replica=False)
+    distance: float = tunable(10.0, low=0.01, high=100.0, log=True)
+    teacher_share: float = tunable(1 / 3, choices=(1 / 6, 1 / 3, 1 / 2), per_replica=False)
 
 
 class Umt(Multimodal):
     """Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao: "On Uni-Modal Feature Learning in Supervised Multi-Modal Learning"
     (Uni-Modal Teacher), ICML 2023.
 
-    First stage: a unimodal model for each modality, all at once, on the sum of their losses; the epoch is kept whose
-    mean prediction is best on validation. Second stage: a fresh joint model on J + distance * sum_m MSE(z_m, z_m of
+    First stage: a unimodal model for each modality, all at once, on the sum of their losses; of each the epoch is kept
+    that is its own best on validation. Second stage: a fresh joint model on J + distance * sum_m MSE(z_m, z_m of
     the teacher), means over samples and features. Teachers have encoders of the same build and, in the second stage,
     are frozen and in evaluation mode: a known toolkit leaves them in training mode, so that dropout blurs what is to
-    be learned. Both stages come out of the same budget; one of a single epoch leaves teachers untrained. Teachers share
-    what a replica has one of: the norm by which gradients are clipped, the learning rate, which falls at plateaus of
-    their mean prediction, and the epoch that is kept.
+    be learned. Both stages come out of the same budget; one of less than three epochs leaves teachers untrained.
+    Teachers share what a replica has one of: the norm by which gradients are clipped and the learning rate, which falls
+    at plateaus of their mean prediction.
 
     Known from third-party code only, the weight as well. The joint head may have a hidden layer, our addition to what
     is searched. Any number of modalities; regression as it stands. Extra cost: M encoders and M linear heads as
@@ -46,6 +46,7 @@ class Umt(Multimodal):
     """
 
     Settings: ClassVar[type[Settings]] = UmtSettings
+    revision: ClassVar[int] = 2
     settings: UmtSettings
 
     def __init__(self, settings: UmtSettings, sources: Sources, task: Task) -> None:
@@ -53,24 +54,30 @@ class Umt(Multimodal):
         n, d, out = len(sources), settings.width, task.n_outputs
         self.head = MLP(n * d, out, hidden=d, depth=settings.head_depth, dropout=settings.dropout)
         encoders = Encoders(sources, width=d, depth=settings.depth, dropout=settings.dropout)
-        self.teachers = nn.ModuleDict({"encoders": encoders, "heads": Linear(d, out, groups=(n,))})
+        heads = nn.ModuleList(Linear(d, out) for _ in sources)
+        self.teachers = nn.ModuleDict({"encoders": encoders, "heads": heads})
         self.stage = DISTILLATION
 
     @property
     def component_names(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def judged_parts(self) -> tuple[tuple[str, ...], ...]:
+        return tuple((f"teachers.encoders.each.{m}.", f"teachers.heads.{m}.") for m in range(len(self.modalities)))
+
     def stages(self, epochs: int) -> tuple[Stage, ...]:
-        n = min(self.settings.teacher_epochs, epochs // 2)
+        n = min(int(self.settings.teacher_share * epochs), epochs // 2)
         last = Stage(DISTILLATION, epochs - n, trains=("encoders", "head"))
-        return (Stage(TEACHERS, n, trains=("teachers",)), last) if n else (last,)
+        return (Stage(TEACHERS, n, trains=("teachers",), keeps=PARTS), last) if n else (last,)
 
     def forward(self, inputs: Inputs) -> Output:
         if self.stage == TEACHERS:
             taught = self.teachers["encoders"](inputs)
-            logits = self.teachers["heads"](torch.stack(taught, -3))
+            heads: Any = self.teachers["heads"]
+            logits = torch.stack([head(z) for head, z in zip(heads, taught, strict=True)], -3)
             read = None if self.training else torch.cat(taught, -1)
-            return Output(logits.mean(-3), extra={"teachers": logits}, representation=read)
+            return Output(logits.mean(-3), extra={PARTS: logits}, representation=read)
         z = self.encoders(inputs)
         features = self.head.features(torch.cat(z, -1))
         output = Output(self.head[-1](features), representation=None if self.training else features)
@@ -82,5 +89,5 @@ class Umt(Multimodal):
 
     def loss(self, output: Output, target: Tensor, stage: str) -> Tensor:
         if stage == TEACHERS:
-            return losses_alone(self.task, output.extra["teachers"], target).sum(-1)
+            return losses_alone(self.task, output.extra[PARTS], target).sum(-1)
         return task_loss(self.task, output.logits, target) + self.settings.distance * output.extra["distance"]
