@@ -104,20 +104,17 @@ def lopsided_problem(n: int = 240) -> Problem:
 
 def test_an_expert_that_begins_behind_is_starved_unless_it_is_trained_first() -> None:
     problem, losses = lopsided_problem(), {}
+    own: dict[str, Any] = {"lr": 1e-2, "dropout": 0.0, "weight_decay": 0.0, "batch_size": 40}
     for share in (0.0, 0.5):
-        own: dict[str, Any] = {
-            "lr": 1e-2,
-            "dropout": 0.0,
-            "weight_decay": 0.0,
-            "batch_size": 40,
-            "expert_share": share,
-        }
-        model = trained("i2m2", problem, epochs=12, **own)
-        output = predict(model, problem.valid)
-        assert output.components is not None
-        assert accuracy(output.logits, problem.valid.target) == 1
-        losses[share] = float(task_loss(problem.task, output.components[2], problem.valid.target))
-    assert losses[0.5] < 0.35 < 0.4 < losses[0.0]
+        each = []
+        for seed in range(3):
+            model = trained("i2m2", problem, epochs=12, seed=seed, expert_share=share, **own)
+            output = predict(model, problem.valid)
+            assert output.components is not None
+            assert accuracy(output.logits, problem.valid.target) == 1
+            each.append(float(task_loss(problem.task, output.components[2], problem.valid.target)))
+        losses[share] = sum(each) / 3
+    assert losses[0.5] < 0.35 < 0.45 < losses[0.0]
 
 
 def test_teachers_are_frozen_and_in_evaluation_mode() -> None:

@@ -34,13 +34,13 @@ def train(method: type[Method], problem: Problem, *seeds: int, budget: Budget, *
         ("joint_mlp", {}),
         ("joint_mlp", {"dropout": 0.4, "depth": 2}),
         ("late_fusion_learned", {"weight_decay": 1.0}),
+        ("dmil_fc", {}),
         ("dmil_fc", {"dropout": 0.3}),
         ("dmil", {}),
         ("dmil", {"dropout": 0.3, "synergy_depth": 1, "variational": 0.5}),
         ("dmil_id", {"dropout": 0.3}),
         ("dmil_cd", {}),
-        ("umt", {}),
-        ("i2m2", {"lr": 3e-2}),
+        *(("umt", {}), ("i2m2", {"lr": 3e-2})),
     ],
 )
 @pytest.mark.parametrize("is_regression", [False, True], ids=["classification", "regression"])
