@@ -42,11 +42,11 @@ class FactorCl(Multimodal):
     That the comparison's "FCL" means this method is a guess, and nothing confirms it.
 
     First stage, the supervised form: NCE(1,2) + CLUB(1,2) + NCE(1,y) + NCE(2,y) + NCE(1+y,2+y) + CLUB(1+y,2+y). NCE is
-    minus a lower bound of mutual information and trains its critic too, CLUB an upper bound whose critic is held fixed
-    and learns by NCE, on features that are held fixed. Each term has views of its own, a network of one hidden layer
-    on each z_m; y is a number in NCE(m,y), where the order of classes means nothing, and one-hot where it joins a view.
-    Second stage: logistic regression on all ten views; nothing else learns. Linear in views of one modality each, it
-    cannot represent XOR.
+    minus a lower bound of mutual information (eqs. 10, 13) and trains its critic too, CLUB an upper bound (eqs. 11, 14)
+    whose critic is held fixed and learns by NCE, on features that are held fixed. Each term has views of its own, a
+    network of one hidden layer on each z_m; y is a number in NCE(m,y), where the order of classes means nothing, and
+    one-hot where it joins a view. Second stage: logistic regression on all ten views; nothing else learns. Linear in
+    views of one modality each, it cannot represent XOR.
 
     Ours: CLUB's critics learn in the same step as all else, the authors' right after it with an optimiser of their own;
     in the first stage, too, the head learns, on detached views, as the kept epoch is the one whose head is best on

@@ -29,8 +29,9 @@ class Lmf(Multimodal):
     """Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency: "Efficient Low-rank Multimodal Fusion with
     Modality-Specific Factors", ACL 2018; MultiBench calls it LRTF.
 
-    o = sum_r w_r prod_m [1, z_m] F_m^(r) + b: a linear map of TFN's outer product whose weights have rank R. The row of
-    F for the constant 1 is the bias of a linear layer here. Products of two modalities represent XOR.
+    o = sum_r w_r prod_m [1, z_m] F_m^(r) + b (eq. 8; w_r and b are the code's): a linear map of TFN's outer product
+    whose weights have rank R (eq. 4). The row of F for the constant 1 is the bias of a linear layer here. Products of
+    two modalities represent XOR.
 
     In MultiBench's module the factors stand in a plain list, where no optimiser finds them; the authors' script for
     IEMOCAP hands the factors to its optimiser, but neither w nor b. Here all are parameters, and trained. Each matrix F

@@ -44,12 +44,13 @@ class Mcr(MultiHead):
     Game-Theoretic Regularization" (Multimodal Competition Regularizer), NeurIPS 2025.
 
     D_m is the Jensen-Shannon divergence (regression: squared error) between the prediction and that with z_m permuted
-    over the batch, a mean over permutations; D_m^(i) is D_m with gradient in the branch of i alone, its encoder and
-    slice of the head. The game is the sum over m of -D_m^(m), each for itself; greedy, of that and D_m^(i) for all
-    i != m; or collaborative, of -D_m. What is no branch (bias, deeper layers, the unpermuted side) has every player's
-    gradient. Loss J + alone sum_m J_m + game (that) + contrast C + compression E. C draws encodings of a class together
-    over samples and modalities, in a regression those of one sample over its modalities; E is the mean squared error of
-    [z_1, .., z_M] against a small network of the prediction, which has no gradient from there.
+    over the batch (eq. 8), a mean over permutations; D_m^(i) is D_m with gradient in the branch of i alone, its encoder
+    and slice of the head. The game is the sum over m of -D_m^(m), each for itself; greedy, of that and D_m^(i) for all
+    i != m; or collaborative, of -D_m (eqs. 12, 13). What is no branch (bias, deeper layers, the unpermuted side) has
+    every player's gradient. Loss J + alone sum_m J_m + game (that) + contrast C + compression E. C draws encodings of a
+    class together over samples and modalities (eq. 9), in a regression those of one sample over its modalities; E (eq.
+    11) is the mean squared error of [z_1, .., z_M] against a small network of the prediction, which has no gradient
+    from there.
 
     The public classification code computes these terms and returns the loss without them. A greedy game of two is worth
     zero whatever they do; its gradient is not zero. Ours: z for the game is encoded once more, in evaluation mode as in

@@ -32,9 +32,9 @@ class OgmGe(Modulated, Additive):
     """Peng, Wei, Deng, Wang, Hu: "Balanced Multimodal Learning via On-the-Fly Gradient Modulation", CVPR 2022.
 
     Joint learning on a linear head, whose slices give each modality's score q_m. With rho_m = q_m / min_j q_j, for two
-    modalities the paper's ratio, k_m = 1 - tanh(alpha rho_m) where rho_m > 1, else 1 (eq. 10; the argument is rho_m
-    itself, so that k_m jumps at 1). The encoder's gradient becomes k_m g + e, e ~ N(0, std(g)^2) for each tensor, the
-    noise for every modality, the slowest included.
+    modalities the paper's ratio (eq. 9), k_m = 1 - tanh(alpha rho_m) where rho_m > 1, else 1 (eq. 10; the argument is
+    rho_m itself, so that k_m jumps at 1). The encoder's gradient becomes k_m g + e, e ~ N(0, std(g)^2) for each tensor
+    (eq. 17), the noise for every modality, the slowest included.
 
     The authors' code changes tensors of rank 4 alone, convolutions: with other encoders it does nothing. Here it is
     every tensor of an encoder with rank two or more; biases, norms and the head are left alone. The form for more than

@@ -39,18 +39,19 @@ class PmrSettings(MultiHeadSettings):
 class Pmr(Modulated):
     """Fan, Xu, Wang, Wang, Guo: "PMR: Prototypical Modal Rebalance for Multimodal Learning", CVPR 2023.
 
-    Before every epoch the prototype c_mk of modality m and class k is the mean encoding of a tenth of the class, in
-    evaluation mode, and a share of the old prototype. l_m[k] = -|z_m - c_mk|, the length and not its square, are the
-    components; P_m is their cross-entropy and q_m the mean probability of the true class. Loss J + alpha sum_m w_m P_m,
-    with w_m = 1 for who is behind, as in the authors' code, or w_m = clip(max_j q_j / q_m - 1; 0, 1), which for two
-    modalities is the paper's. Both forms for more than two are ours.
+    Before every epoch the prototype c_mk of modality m and class k is the mean encoding of a tenth of the class (eq.
+    6), in evaluation mode, and a share of the old prototype (eq. 12). l_m[k] = -|z_m - c_mk|, the length and not its
+    square, are the components (eq. 7); P_m is their cross-entropy (eq. 9) and q_m the mean probability of the true
+    class (eq. 8). Loss J + alpha sum_m w_m P_m (eq. 10), with w_m = 1 for who is behind, as in the authors' code, or
+    w_m = clip(max_j q_j / q_m - 1; 0, 1), which for two modalities is the paper's (eq. 11). Both forms for more than
+    two are ours.
 
-    The paper's entropy term for early epochs is not in its code and is left out. The code takes the first tenth of the
-    batches: classes that are not in it have prototypes that are no numbers; here every class is drawn from, the same
-    samples for all replicas. A sample that lies on a prototype has gradient zero; the root in the code has none there.
-    A known reimplementation quietly does another method for three modalities. A hidden layer in the head is searched,
-    as the rule holds for any head. A regression has no classes. Extra cost: buffers of M C width numbers and, each
-    epoch, a tenth of a forward pass over the training split.
+    The paper's entropy term for early epochs (eq. 13) is not in its code and is left out. The code takes the first
+    tenth of the batches: classes that are not in it have prototypes that are no numbers; here every class is drawn
+    from, the same samples for all replicas. A sample that lies on a prototype has gradient zero; the root in the code
+    has none there. A known reimplementation quietly does another method for three modalities. A hidden layer in the
+    head is searched, as the rule holds for any head. A regression has no classes. Extra cost: buffers of M C width
+    numbers and, each epoch, a tenth of a forward pass over the training split.
     """
 
     Settings: ClassVar[type[Settings]] = PmrSettings
