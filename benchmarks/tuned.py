@@ -2,7 +2,7 @@
 
 Order of settings, later ones winning: those of the method, of the suite, tuned ones, ``--set`` by hand. What was tuned
 on other data or for another revision of the method is refused. What was tuned for another budget, such as more epochs
-than a quick bench has, or with other code, is used, and the table says so.
+than a quick bench has, for other encoders or with other code, is used, and the table says so.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Tuned:
     """The winner of a study, and what finding it took.
 
     method: name of a table row, such as unimodal_text. settings: every setting of the method. sweep: key of the study;
-    suite, budget: whose budget each of its replicas had. overrides: settings set by hand, not searched. seeds: of
-    every configuration; n_epochs: trained by all replicas together. valid_score: mean over the seeds of the best
-    validation accuracy (regression: minus the absolute error), valid_loss: of the loss at these epochs; default_score:
-    of the configuration that was tried first, None where it failed. revision: of the method. code: revision of the
-    code. tuned_at: ISO 8601, UTC.
+    suite, budget: whose budget each of its replicas had. encoders: of its modalities. overrides: settings set by hand,
+    not searched. seeds: of every configuration; n_epochs: trained by all replicas together. valid_score: mean over the
+    seeds of the best validation accuracy (regression: minus the absolute error), valid_loss: of the loss at these
+    epochs; default_score: of the configuration that was tried first, None where it failed. revision: of the method.
+    code: revision of the code. tuned_at: ISO 8601, UTC.
     """
 
     dataset: str
@@ -47,6 +47,7 @@ class Tuned:
     sweep: str
     suite: str
     budget: dict[str, Any]
+    encoders: dict[str, dict[str, Any]]
     overrides: tuple[str, ...]
     n_configurations: int
     seeds: tuple[int, ...]
@@ -75,7 +76,7 @@ class Tuned:
 SHAPES = {entry.name: TEXT for entry in fields(Tuned)}
 SHAPES |= dict.fromkeys(("n_configurations", "n_epochs", "revision"), COUNT)
 SHAPES |= dict.fromkeys(("valid_score", "valid_loss", "default_score"), NUMBER)
-SHAPES |= {"settings": MAPPING, "budget": MAPPING, "seeds": SEEDS, "overrides": TEXTS}
+SHAPES |= {"settings": MAPPING, "budget": MAPPING, "encoders": MAPPING, "seeds": SEEDS, "overrides": TEXTS}
 
 
 def path_of(dataset: str, method: str, folder: Path | None = None) -> Path:

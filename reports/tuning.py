@@ -61,7 +61,7 @@ def sentence(table: Table) -> str:
 
 
 def warnings(table: Table) -> list[str]:
-    """What makes the rows of a table hard to compare: unequal tuning, or tuning for another budget."""
+    """What makes the rows of a table hard to compare: unequal tuning, or tuning for something else."""
     lines = tunable(table)
     found = []
     if len({_effort(line) for line in lines}) > 1:
@@ -71,6 +71,8 @@ def warnings(table: Table) -> list[str]:
     others = [f"{line.method} ({_other_budget(line)})" for line in lines if _other_budget(line)]
     if others:
         found.append(f"Rows were tuned for another budget than they are trained with here: {', '.join(others)}.")
+    if others := [line.method for line in lines if _has_other_encoders(line, table.card.get("encoders", {}))]:
+        found.append(f"Rows were tuned for other encoders than they have here: {', '.join(others)}.")
     return found
 
 
@@ -127,6 +129,12 @@ def _other_budget(line: Line) -> str:
         return ""
     is_longer = budget["epochs"] != line.row.budget["epochs"]
     return f"for {budget['epochs']} epochs" if is_longer else f"for {budget_text(budget)}"
+
+
+def _has_other_encoders(line: Line, encoders: dict[str, Any]) -> bool:
+    """Whether a row was tuned for others, as far as both are known."""
+    told = line.row.tuning.get("encoders", {}) if line.row else {}
+    return any(encoders.get(modality, choice) != choice for modality, choice in told.items())
 
 
 def _label(kind: str, effort: Effort | None) -> str:

@@ -48,6 +48,7 @@ def _tuned(study: Study) -> Tuned | None:
         sweep=plan.key,
         suite=plan.suite,
         budget=plan.budget,
+        encoders=plan.encoders,
         overrides=plan.overrides,
         n_configurations=len(configurations),
         seeds=plan.seeds,

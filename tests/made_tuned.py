@@ -23,6 +23,7 @@ def made_tuned(method: str = "joint", dataset: str = "digits", **settings: Any) 
         sweep="5feed",
         suite="leaderboard",
         budget={"epochs": 60, "patience": 20, "lr_patience": 8, "lr_factor": 0.5, "max_grad_norm": 1.0},
+        encoders={"audio": {"name": "mlp"}, "image": {"name": "mlp"}},
         overrides=("joint.lr=1e-3",),
         n_configurations=64,
         seeds=(1000, 1001),

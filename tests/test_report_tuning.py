@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,19 @@ def test_one_sentence_says_how_much_tuning_there_was(
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.index(text) < printed.index("synergy")
     assert all(f"Warning: {found}" in printed for found in warned)
+
+
+def test_settings_for_other_encoders_are_named(tmp_path: Path) -> None:
+    mlp, gru = {"name": "mlp"}, {"name": "gru", "layers": 1}
+    tuning = {
+        "unimodal_left": TUNING | {"encoders": {"left": mlp}},
+        "joint": TUNING | {"encoders": {"left": mlp, "right": mlp}},
+        "dmil": TUNING | {"encoders": {"left": mlp, "right": gru}},
+        "late_fusion": TUNING,
+    }
+    table = table_of(tmp_path, *tuning, tuning=tuning, card={"encoders": {"left": mlp, "right": gru}})
+    assert warnings(table) == ["Rows were tuned for other encoders than they have here: joint."]
+    assert warnings(replace(table, card={})) == [], "runs of before suites chose encoders"
 
 
 def test_an_ensemble_is_as_tuned_as_its_members(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_everything_is_tracked_and_the_best_is_kept(undisturbed: Checkout) -> No
         assert kept["sweep"] == row.plan.key
         assert kept["n_configurations"] == 7
         assert kept["seeds"] == [1000, 1001]
+        assert kept["encoders"] == {"left": {"name": "mlp"}, "right": {"name": "mlp"}}
 
 
 def test_the_same_command_again_trains_nothing(undisturbed: Checkout) -> None:

@@ -113,6 +113,8 @@ def test_files_of_this_checkout_fit_their_methods(path: Path) -> None:
     assert found.budget == asdict(Budget(**load_suite(DEFAULT_SUITE, found.dataset).budget)), "that of the leaderboard"
     n = N_CONFIGURATIONS.get(found.dataset, 64)
     assert (found.n_configurations, found.seeds, found.overrides) == (n, (1000, 1001), ()), "as for all others"
+    alone = path.stem.removeprefix("unimodal_")
+    assert list(found.encoders) == [alone] if alone != path.stem else len(found.encoders) >= 2
 
 
 def test_reading_them_needs_no_torch(root: Path) -> None:
