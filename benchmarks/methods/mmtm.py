@@ -36,9 +36,9 @@ class Mmtm(Multimodal):
     The paper puts modules behind several stages of convolutional networks. The suite's encoders expose no stages, hence
     one module on z_m, of which the average over positions is z_m itself: this is the rule at its last place, not the
     published network. It starts untrained (a co-author's code, for two modalities, starts from unimodal networks and
-    alternates two updates a batch, each with a forward pass of its own, with Adam at 1e-4). The paper may double the
-    gates, which we did not check; the code does not. Extra cost: (M d)^2 parameters at ratio 4 and M heads; one
-    forward, one backward pass.
+    alternates two updates a batch, each with a forward pass of its own, with Adam at 1e-4, a tenth of it after epochs 5
+    and 20, and weight decay 1e-4). The paper may double the gates, which we did not check; the code does not. Extra
+    cost: (M d)^2 parameters at ratio 4 and M heads; one forward, one backward pass.
     """
 
     Settings: ClassVar[type[Settings]] = MmtmSettings
