@@ -22,8 +22,7 @@ SMALL: dict[str, Any] = {"lr": 1e-2, "dropout": 0.0}
 
 
 def train(method: type[Method], problem: Problem, *seeds: int, budget: Budget, **settings: Any) -> list[FitResult]:
-    own = small_settings(method, **(SMALL | settings))
-    replicas = [Replica(seed, own) for seed in seeds or (0,)]
+    replicas = [Replica(seed, small_settings(method, **(SMALL | settings))) for seed in seeds or (0,)]
     parts = (problem.train, problem.valid, problem.task)
     return fit(method, *parts, replicas=replicas, budget=budget, dtype=torch.float64)
 
@@ -40,7 +39,8 @@ def train(method: type[Method], problem: Problem, *seeds: int, budget: Budget, *
         ("dmil", {"dropout": 0.3, "synergy_depth": 1, "variational": 0.5}),
         ("dmil_id", {"dropout": 0.3}),
         ("dmil_cd", {}),
-        *(("umt", {}), ("i2m2", {"lr": 3e-2})),
+        ("umt", {}),
+        ("i2m2", {"lr": 3e-2}),
     ],
 )
 @pytest.mark.parametrize("is_regression", [False, True], ids=["classification", "regression"])
