@@ -71,8 +71,15 @@ def _is_current(old: Tuned, study: Study) -> bool:
 
 
 def _is_worth_more(old: Tuned, new: Tuned) -> bool:
-    """Whether a search was larger, searched settings that the new one was given, or belongs to another suite."""
-    if old.suite != new.suite or set(old.overrides) < set(new.overrides):
+    """Whether a search was larger, searched settings that the new one was given, or belongs to another suite.
+
+    What was found for encoders that the suite no longer has is worth nothing to it.
+    """
+    if old.suite != new.suite:
+        return True
+    if old.encoders != new.encoders:
+        return False
+    if set(old.overrides) < set(new.overrides):
         return True
     return set(old.overrides) == set(new.overrides) and _n_epochs(old) > _n_epochs(new)
 
