@@ -21,11 +21,13 @@ SENTIMENT = ("acc2_has0", "f1_has0", "acc2_non0", "f1_non0", "acc7")
 class Shared:
     """A batch in which several samples see the same object: sample i sees ``values[index[i]]``.
 
-    values: (..., U, *shape), each object once; index: int64 (..., B).
+    values: (..., U, *shape), each object once; index: int64 (..., B). counts: of a stack, how many objects each replica
+    has; those behind them, which no sample sees, fill up to U. Empty where all have U.
     """
 
     values: Tensor
     index: Tensor
+    counts: tuple[int, ...] = ()
 
 
 Inputs: TypeAlias = Mapping[str, Tensor | Shared]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dmil.data import Inputs, Shared, Split
-from dmil.nn import MLP
+from dmil.nn import MLP, Noise, RandomLayer
 from dmil.sequences import Gru, Transformer
 from dmil.vision import Cnn, Palette, furthest_colours
 
@@ -176,7 +176,7 @@ def _hint(name: str, known: list[str]) -> str:
     return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(known)}"
 
 
-class Encoders(nn.Module):
+class Encoders(RandomLayer):
     """One encoder per modality, x_m (..., B, *shape) to z_m (..., B, width), all of the same width."""
 
     def __init__(self, sources: Sources, *, width: int, depth: int, dropout: float) -> None:
@@ -188,7 +188,7 @@ class Encoders(nn.Module):
 
     def forward(self, inputs: Inputs) -> list[Tensor]:
         each = zip(self.modalities, self.each, self.clips, strict=True)
-        found = [_encode(encoder, inputs[name], is_clip) for name, encoder, is_clip in each]
+        found = [_encode(encoder, inputs[name], is_clip, self.noise) for name, encoder, is_clip in each]
         lead = max((z.shape[:-2] for z in found), key=len)
         return [z.expand(*lead, *z.shape[-2:]) for z in found]
 
@@ -199,9 +199,10 @@ def _build(source: Source, **common: Any) -> nn.Module:
     return ENCODERS[source.encoder](source, **common, **source.options)
 
 
-def _encode(encoder: nn.Module, x: Tensor | Shared, is_clip: bool) -> Tensor:
+def _encode(encoder: nn.Module, x: Tensor | Shared, is_clip: bool, noise: Noise) -> Tensor:
     if isinstance(x, Shared):
-        z = _encode(encoder, x.values, is_clip)
+        with noise.of_objects(x.counts):
+            z = _encode(encoder, x.values, is_clip, noise)
         index = x.index.expand(*z.shape[:-2], x.index.shape[-1])
         return z.gather(-2, index.unsqueeze(-1).expand(*index.shape, z.shape[-1]))
     if x.dtype == torch.uint8:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ class Feed:
 
     def _pinned_shared(self, x: Tensor, rows: Tensor) -> Shared:
         found = _shared(x, rows)
-        return Shared(self._pinned(found.values), found.index)
+        return replace(found, values=self._pinned(found.values))
 
     def _pinned(self, x: Tensor) -> Tensor:
         return x.pin_memory() if not self.resident and self.device.type == "cuda" else x
@@ -120,7 +120,7 @@ class Feed:
         if isinstance(x, Shared):
             values = self._moved(x.values)
             assert isinstance(values, Tensor)
-            return Shared(values, x.index.to(self.device))
+            return replace(x, values=values, index=x.index.to(self.device))
         return x.to(self.device, self.dtype if x.is_floating_point() else None, non_blocking=True)
 
 
@@ -129,8 +129,8 @@ def _shared(x: Tensor, rows: Tensor) -> Shared:
     if rows.dim() == 1:
         found, index = torch.unique(rows, return_inverse=True)
         return Shared(x[found], index)
-    each = [torch.unique(one, return_inverse=True) for one in rows]
-    return Shared(x[_filled([found for found, _ in each])], torch.stack([index for _, index in each]))
+    lists, index = zip(*(torch.unique(one, return_inverse=True) for one in rows), strict=True)
+    return Shared(x[_filled(lists)], torch.stack(index), tuple(map(len, lists)))
 
 
 def _piece(x: Tensor | Shared, chosen: slice) -> Tensor | Shared:
@@ -138,7 +138,8 @@ def _piece(x: Tensor | Shared, chosen: slice) -> Tensor | Shared:
     if not isinstance(x, Shared):
         return x[:, chosen]
     each = [_shared(values, index) for values, index in zip(x.values, x.index[:, chosen], strict=True)]
-    return Shared(_filled([one.values for one in each]), torch.stack([one.index for one in each]))
+    lists = [one.values for one in each]
+    return Shared(_filled(lists), torch.stack([one.index for one in each]), tuple(map(len, lists)))
 
 
 def _filled(lists: Sequence[Tensor]) -> Tensor:

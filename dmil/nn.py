@@ -8,6 +8,8 @@ works on (S, B, d), one batched product for all replicas.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,10 @@ class Linear(nn.Module):
 
 class Noise:
     """Source of the random numbers that layers draw while training; this one uses torch's global generator."""
+
+    def of_objects(self, counts: Sequence[int]) -> AbstractContextManager[None]:
+        """While it lasts, layers see objects that samples share (``dmil.data.Shared``)."""
+        return nullcontext()
 
     def normal(self, like: Tensor) -> Tensor:
         return torch.randn_like(like)

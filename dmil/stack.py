@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -43,11 +44,25 @@ class Streams:
 
 
 class ReplicaNoise(Noise):
-    """Draws for a whole stack, row s from the generators of replica s, in blocks of ``block`` numbers a row."""
+    """Draws for a whole stack, row s from the generators of replica s, in blocks of ``block`` numbers a row.
+
+    drawn: by kind, what each row has left of its block; a matrix as long as all took as many.
+    """
 
     def __init__(self, streams: Sequence[Streams], block: int = 1 << 15) -> None:
         self.streams, self.block = list(streams), block
-        self.drawn: dict[str, Tensor] = {}
+        self.drawn: dict[str, Tensor | list[Tensor]] = {}
+        self.counts: tuple[int, ...] = ()
+
+    @contextmanager
+    def of_objects(self, counts: Sequence[int]) -> Iterator[None]:
+        """While it lasts, row s draws for its first ``counts[s]`` objects alone: how many its neighbours have, and how
+        far it is filled up for their sake, must not show in its numbers. Empty: all rows have as many."""
+        self.counts = tuple(counts)
+        try:
+            yield
+        finally:
+            self.counts = ()
 
     def normal(self, like: Tensor) -> Tensor:
         return self._take("normal", like)
@@ -57,20 +72,49 @@ class ReplicaNoise(Noise):
 
     def keep(self, rows: Sequence[int]) -> None:
         self.streams = [self.streams[row] for row in rows]
-        self.drawn = {kind: numbers[list(rows)] for kind, numbers in self.drawn.items()}
+        self.drawn = {
+            kind: left[list(rows)] if isinstance(left, Tensor) else [left[row] for row in rows]
+            for kind, left in self.drawn.items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """What is left of the blocks, by kind and row."""
+        return {f"{kind}.{row}": one for kind, left in self.drawn.items() for row, one in enumerate(left)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a ``state`` of as many rows."""
+        self.drawn = {}
+        for kind in {name.partition(".")[0] for name in state}:
+            left = [state[f"{kind}.{row}"] for row in range(len(self.streams))]
+            self.drawn[kind] = torch.stack(left) if len({len(one) for one in left}) == 1 else left
 
     def _take(self, kind: str, like: Tensor) -> Tensor:
-        n = like[0].numel()
-        if kind not in self.drawn or self.drawn[kind].shape[1] < n:
-            fresh = like.new_empty(len(self.streams), max(n, self.block))
-            for row, streams in zip(fresh, self.streams, strict=True):
-                if kind == "normal":
-                    row.normal_(generator=streams.normal)
-                else:
-                    row.uniform_(generator=streams.uniform)
-            self.drawn[kind] = fresh
-        numbers, self.drawn[kind] = self.drawn[kind].split([n, self.drawn[kind].shape[1] - n], 1)
+        n, left = like[0].numel(), self.drawn.get(kind, like.new_empty(len(self.streams), 0))
+        if isinstance(left, list) or len(set(self.counts)) > 1:
+            return self._take_unevenly(kind, like, list(left))
+        if left.shape[1] < n:
+            left = like.new_empty(len(self.streams), max(n, self.block))
+            for row, numbers in enumerate(left):
+                self._draw(kind, row, numbers)
+        numbers, self.drawn[kind] = left.split([n, left.shape[1] - n], 1)
         return numbers.view(like.shape)
+
+    def _take_unevenly(self, kind: str, like: Tensor, left: list[Tensor]) -> Tensor:
+        """Row by row; zeros where no number is needed."""
+        n, most = like[0].numel(), max(self.counts, default=1)
+        found = like.new_zeros(len(left), n)
+        for row, count in enumerate(self.counts or [1] * len(left)):
+            size = n // most * count
+            if len(left[row]) < size:
+                left[row] = self._draw(kind, row, like.new_empty(max(size, self.block)))
+            found[row, :size], left[row] = left[row].split([size, len(left[row]) - size])
+        self.drawn[kind] = left
+        return found.view(like.shape)
+
+    def _draw(self, kind: str, row: int, numbers: Tensor) -> Tensor:
+        if kind == "normal":
+            return numbers.normal_(generator=self.streams[row].normal)
+        return numbers.uniform_(generator=self.streams[row].uniform)
 
 
 class Stack:

@@ -160,7 +160,7 @@ class Trainer:
         state |= {f"buffer.{name}": buffer for name, buffer in self.stack.buffers.items()}
         state |= {f"best_buffer.{name}": buffer for name, buffer in self.best_buffers.items()}
         state |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
-        return state | {f"drawn.{kind}": numbers for kind, numbers in self.stack.noise.drawn.items()}
+        return state | {f"drawn.{name}": numbers for name, numbers in self.stack.noise.state().items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from a ``state`` of the same members in the same stage."""
@@ -173,7 +173,7 @@ class Trainer:
             self.best_buffers[name].copy_(state[f"best_buffer.{name}"])
         self.optimiser.restore(below(state, "optimiser."))
         drawn = below(state, "drawn.")
-        self.stack.noise.drawn = {kind: numbers.to(self.stack.flat.device) for kind, numbers in drawn.items()}
+        self.stack.noise.restore({name: numbers.to(self.stack.flat.device) for name, numbers in drawn.items()})
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

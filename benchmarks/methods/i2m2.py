@@ -37,7 +37,9 @@ class I2M2(Multimodal):
     log p is log softmax(l_inter) + sum_m log softmax(l_m), normalised. The inter-modality expert and the M experts of
     one modality have separate encoders: 2 M. The loss is that of the product alone; without a loss of its own, an
     expert that starts behind is starved by one that is right already, hence the first stage, in which every expert
-    trains on its own loss and is kept as it was when it was best on validation. It comes out of the same budget.
+    trains on its own loss and is kept as it was when it was best on validation. It comes out of the same budget. The
+    experts share what a replica has one of: the norm by which gradients are clipped, and the product's validation
+    score, whose plateaus lower the learning rate and which ends the stage where it is long enough for that.
     The experts are components in the order inter, M_1, .., M_M. Any number of modalities.
 
     Regression, for which nobody gives a form: the mean of the M + 1 predictions, absolute error. The authors' "intra

@@ -39,7 +39,8 @@ class Qmf(Multimodal):
     The history h_m[i] adds up the cross-entropy of sample i at every visit, this one included, and is scaled to 0..1
     over the training split. Samples i and j that follow each other in the batch, the last and the first too, add
     max(0, sign(h_i - h_j) (c_i - c_j) - |h_i - h_j|) to R_m, a mean: who was harder should not be surer. In both public
-    codes the difference thus works as slack.
+    codes the difference thus works as slack. Where samples share objects, neighbours mostly see the same one, whose
+    confidence has nothing to be ranked against: there i and j are half a batch apart.
 
     Where all histories are equal the code divides zero by zero; here R_m is then zero. A sum of functions of one
     modality each: it cannot represent XOR. A regression has no energy. Extra cost: M heads in place of one and a buffer
@@ -49,6 +50,7 @@ class Qmf(Multimodal):
     Settings: ClassVar[type[Settings]] = QmfSettings
     settings: QmfSettings
     history: Tensor
+    has_shared = False
 
     def __init__(self, settings: QmfSettings, sources: Sources, task: Task) -> None:
         super().__init__(settings, sources, task)
@@ -63,6 +65,7 @@ class Qmf(Multimodal):
 
     def prepare(self, split: Split) -> None:
         self.history = torch.zeros(len(split), len(self.modalities))
+        self.has_shared = bool(split.rows)
 
     def forward(self, inputs: Inputs) -> Output:
         z = self.encoders(inputs)
@@ -79,7 +82,8 @@ class Qmf(Multimodal):
         if self.samples is None:
             return loss
         hardness = self._visit(losses.detach())
-        ranks = ranking_loss(output.extra["confidence"], hardness, has_margin=self.settings.has_margin)
+        apart = target.shape[-1] // 2 if self.has_shared else 1
+        ranks = ranking_loss(output.extra["confidence"], hardness, has_margin=self.settings.has_margin, apart=apart)
         return loss + self.settings.ranking * ranks.sum(-1)
 
     def _read(self, z: list[Tensor]) -> Tensor | None:
@@ -97,8 +101,8 @@ class Qmf(Multimodal):
         return found.transpose(-1, -2)
 
 
-def ranking_loss(confidence: Tensor, hardness: Tensor, *, has_margin: bool) -> Tensor:
-    """R of confidences and scaled histories (..., B): (...)."""
-    gap = hardness - hardness.roll(-1, -1)
+def ranking_loss(confidence: Tensor, hardness: Tensor, *, has_margin: bool, apart: int = 1) -> Tensor:
+    """R of confidences and scaled histories (..., B): (...). apart: how far two samples of a pair stand."""
+    gap = hardness - hardness.roll(-apart, -1)
     margin = gap.abs() if has_margin else -gap.abs()
-    return (gap.sign() * (confidence - confidence.roll(-1, -1)) + margin).clamp(min=0).mean(-1)
+    return (gap.sign() * (confidence - confidence.roll(-apart, -1)) + margin).clamp(min=0).mean(-1)

@@ -38,7 +38,7 @@ class Umt(Multimodal):
     are frozen and in evaluation mode: a known toolkit leaves them in training mode, so that dropout blurs what is to
     be learned. Both stages come out of the same budget; one of less than three epochs leaves teachers untrained.
     Teachers share what a replica has one of: the norm by which gradients are clipped and the learning rate, which falls
-    at plateaus of their mean prediction.
+    at plateaus of their mean prediction, which also ends the stage where it is long enough for that.
 
     Known from third-party code only, the weight as well. The joint head may have a hidden layer, our addition to what
     is searched. Any number of modalities; regression as it stands. Extra cost: M encoders and M linear heads as

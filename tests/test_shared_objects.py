@@ -1,0 +1,174 @@
+"""Objects that samples share, unevenly: how many a neighbour has in its batch is none of a replica's affair."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.methods import METHODS
+from dmil.data import Shared
+from dmil.feed import Feed
+from dmil.seeds import generator
+from dmil.selection import Budget
+from dmil.stack import ReplicaNoise, Streams
+from dmil.train import FitResult, Replica, fit
+from tests.made_kinds import N_IMAGES, made_kinds
+from tests.made_problems import PlainNoise, Problem, assert_close, small_settings
+from tests.made_stacks import stack_of
+
+PER_OBJECT = [5, 1, 3, 1, 6, 2, 4, 1, 3, 5, 1, 4]
+
+
+def made_uneven(kind: str) -> Problem:
+    """``made_kinds`` of 36 samples, which share 12 objects of the kind: some one sample, some six."""
+    problem = made_kinds(kind, "features")
+    parts = []
+    for split in (problem.train, problem.valid):
+        rows = torch.arange(N_IMAGES).repeat_interleave(torch.tensor(PER_OBJECT))
+        objects = split.inputs[kind] if kind == "image" else split.inputs[kind][::3]
+        of_object = split.target[::3]
+        parts.append(replace(split, inputs=split.inputs | {kind: objects}, target=of_object[rows], rows={kind: rows}))
+    return Problem(parts[0], parts[1], problem.task)
+
+
+def trained(name: str, problem: Problem, seeds: tuple[int, ...], **more: Any) -> list[FitResult]:
+    settings = small_settings(METHODS[name], lr=2e-2, dropout=0.2, batch_size=9)
+    given: dict[str, Any] = {"budget": Budget(epochs=6, patience=3), "dtype": torch.float64}
+    replicas = [Replica(seed, settings) for seed in seeds]
+    return fit(METHODS[name], problem.train, problem.valid, problem.task, replicas=replicas, **given | more)
+
+
+def same(one: FitResult, other: FitResult) -> None:
+    assert (one.status, other.status) == ("finished", "finished")
+    for mine, its in zip(one.history, other.history, strict=True):
+        assert_close(mine, its, 1e-10)
+    for name, value in one.method.state_dict().items():
+        torch.testing.assert_close(value, other.method.state_dict()[name], rtol=0, atol=1e-9)
+
+
+def test_batches_say_how_many_objects_are_a_replicas_own() -> None:
+    feed = Feed(made_uneven("image").train, "cpu", torch.float64)
+    orders = feed.orders([generator("order", seed) for seed in range(3)])
+    n_uneven = 0
+    for whole in feed.batches(orders, 9):
+        for batch in (whole, *whole.parts(4)):
+            shared = batch.inputs["image"]
+            assert isinstance(shared, Shared)
+            assert shared.counts == tuple(len(rows.unique()) for rows in feed.split.rows["image"][batch.index])
+            assert shared.values.shape[1] == max(shared.counts)
+            assert all(int(index.max()) < n for index, n in zip(shared.index, shared.counts, strict=True))
+            n_uneven += len(set(shared.counts)) > 1
+    assert n_uneven > 3
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_a_row_draws_for_its_own_objects_alone(kind: str) -> None:
+    """Small draws, draws beyond a block, a neighbour that leaves, and a state that was kept and taken up again."""
+    seeds = [5, 6, 7]
+    noise = ReplicaNoise([Streams.of(seed, "cpu") for seed in seeds], block=16)
+    plain = {seed: PlainNoise(seed, block=16) for seed in seeds}
+    steps: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((3,), ()),
+        ((4, 2), (4, 4, 4)),
+        ((4, 2), (1, 4, 2)),
+        ((5,), ()),
+        ((6, 2, 2), (6, 6, 3)),
+        ((2, 3), (2, 1)),
+        ((7,), ()),
+        ((3, 9), (3, 2)),
+        ((1,), ()),
+    ]
+    for step, (shape, counts) in enumerate(steps):
+        if step == 5:
+            noise.keep([2, 0])
+            seeds = [7, 5]
+        if step == 7:
+            noise, old = ReplicaNoise(noise.streams, block=16), noise
+            noise.restore(old.state())
+        with noise.of_objects(counts):
+            drawn: Tensor = getattr(noise, kind)(torch.empty(len(seeds), *shape))
+        assert drawn.shape == (len(seeds), *shape)
+        for row, seed, n in zip(drawn, seeds, counts or [shape[0]] * len(seeds), strict=True):
+            assert torch.equal(row[:n], getattr(plain[seed], kind)(torch.empty(n, *shape[1:])))
+            assert not row[n:].any()
+
+
+@pytest.mark.parametrize("kind", ["image", "sequence", "tokens"])
+@pytest.mark.parametrize("micro_batch", [0, 4])
+def test_replicas_that_share_unevenly_do_not_meet(kind: str, micro_batch: int) -> None:
+    problem, budget = made_uneven(kind), Budget(epochs=6, patience=3, micro_batch=micro_batch)
+    together = trained("joint_mlp", problem, (0, 1, 2), budget=budget)
+    for result in together:
+        (alone,) = trained("joint_mlp", problem, (result.replica.seed,), budget=budget)
+        same(result, alone)
+    assert together[0].best["valid/acc"] > 0.6
+
+
+@pytest.mark.parametrize("name", ["mcr", "dmil_pid"])
+def test_draws_behind_the_encoders_follow(name: str) -> None:
+    problem = made_uneven("image")
+    together = trained(name, problem, (0, 1))
+    (alone,) = trained(name, problem, (1,))
+    same(together[1], alone)
+
+
+def test_qmf_ranks_samples_of_different_objects() -> None:
+    """Half a batch apart; neighbours see the same object."""
+    problem = made_uneven("image")
+    stack = stack_of("qmf", problem, ranking=0.5, has_margin=True)
+    feed = Feed(problem.train, "cpu", torch.float64)
+    orders = feed.orders([generator("order", seed) for seed in range(2)])
+    batch = next(iter(feed.batches(orders, 18)))
+    rows = problem.train.rows["image"][batch.index]
+    assert (rows == rows.roll(-1, -1)).double().mean() > 0.5
+    assert not (rows == rows.roll(-9, -1)).any()
+    history = stack.module.get_buffer("history")
+    history.copy_(torch.rand(history.shape, generator=generator("history")))
+    output = stack.module(batch.inputs)
+    plain = stack.module.loss(output, batch.target, "train")
+    stack.module.samples = batch.index
+    loss = stack.module.loss(output, batch.target, "train")
+    least, most = history.aminmax(dim=1, keepdim=True)
+    scaled = (history - least) / (most - least)
+    ranks = torch.zeros(2, dtype=torch.float64)
+    for s, m, i in itertools.product(range(2), range(2), range(18)):
+        j = (i + 9) % 18
+        hard = [scaled[s, batch.index[s, k], m] for k in (i, j)]
+        sure = [output.extra["confidence"][s, m, k] for k in (i, j)]
+        missing = (hard[0] - hard[1]).sign() * (sure[0] - sure[1]) + (hard[0] - hard[1]).abs()
+        ranks[s] += missing.clamp(min=0) / 18
+    assert (ranks > 0).all()
+    torch.testing.assert_close(loss, plain + 0.5 * ranks)
+
+
+class Stopped:
+    """A keeper that stops the training after its third epoch."""
+
+    state: Any = None
+
+    def is_due(self) -> bool:
+        return True
+
+    def save(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        self.state = copy.deepcopy(tensors), json.loads(json.dumps(record))
+        if len(record["results"][0]["history"]) == 3:
+            raise KeyboardInterrupt
+
+    def load(self) -> Any:
+        return self.state
+
+
+def test_interrupted_it_goes_on_to_the_same_end() -> None:
+    problem, keeper = made_uneven("image"), Stopped()
+    undisturbed = trained("joint_mlp", problem, (0, 1, 2))
+    with pytest.raises(KeyboardInterrupt):
+        trained("joint_mlp", problem, (0, 1, 2), keeper=keeper)
+    for one, other in zip(trained("joint_mlp", problem, (0, 1, 2), keeper=keeper), undisturbed, strict=True):
+        same(one, other)
