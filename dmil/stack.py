@@ -46,7 +46,8 @@ class Streams:
 class ReplicaNoise(Noise):
     """Draws for a whole stack, row s from the generators of replica s, in blocks of ``block`` numbers a row.
 
-    drawn: by kind, what each row has left of its block; a matrix as long as all took as many.
+    drawn: by kind, what each row has left of its block; a matrix as long as all took as many. Blocks are in single
+    precision or better whatever they are drawn for: in mixed precision, layers of both kinds draw from one.
     """
 
     def __init__(self, streams: Sequence[Streams], block: int = 1 << 15) -> None:
@@ -93,7 +94,7 @@ class ReplicaNoise(Noise):
         if isinstance(left, list) or len(set(self.counts)) > 1:
             return self._take_unevenly(kind, like, list(left))
         if left.shape[1] < n:
-            left = like.new_empty(len(self.streams), max(n, self.block))
+            left = _block(like, len(self.streams), max(n, self.block))
             for row, numbers in enumerate(left):
                 self._draw(kind, row, numbers)
         numbers, self.drawn[kind] = left.split([n, left.shape[1] - n], 1)
@@ -102,11 +103,11 @@ class ReplicaNoise(Noise):
     def _take_unevenly(self, kind: str, like: Tensor, left: list[Tensor]) -> Tensor:
         """Row by row; zeros where no number is needed."""
         n, most = like[0].numel(), max(self.counts, default=1)
-        found = like.new_zeros(len(left), n)
+        found = _block(like, len(left), n).zero_()
         for row, count in enumerate(self.counts or [1] * len(left)):
             size = n // most * count
             if len(left[row]) < size:
-                left[row] = self._draw(kind, row, like.new_empty(max(size, self.block)))
+                left[row] = self._draw(kind, row, _block(like, max(size, self.block)))
             found[row, :size], left[row] = left[row].split([size, len(left[row]) - size])
         self.drawn[kind] = left
         return found.view(like.shape)
@@ -115,6 +116,10 @@ class ReplicaNoise(Noise):
         if kind == "normal":
             return numbers.normal_(generator=self.streams[row].normal)
         return numbers.uniform_(generator=self.streams[row].uniform)
+
+
+def _block(like: Tensor, *shape: int) -> Tensor:
+    return like.new_empty(shape, dtype=torch.promote_types(like.dtype, torch.float32))
 
 
 class Stack:

@@ -100,6 +100,18 @@ def test_a_row_draws_for_its_own_objects_alone(kind: str) -> None:
             assert not row[n:].any()
 
 
+def test_in_mixed_precision_a_row_draws_what_it_draws_alone() -> None:
+    """Layers of both precisions draw from one block."""
+    together, alone = (ReplicaNoise([Streams.of(seed, "cpu") for seed in seeds], block=64) for seeds in ((5, 6), (5,)))
+    for dtype, counts in ((torch.float32, (2, 3)), (torch.bfloat16, (3, 1)), (torch.bfloat16, ()), (torch.float32, ())):
+        n = counts[0] if counts else 4
+        with together.of_objects(counts):
+            drawn = together.uniform(torch.empty(2, max(counts, default=4), 5, dtype=dtype))
+        own = alone.uniform(torch.empty(1, n, 5, dtype=dtype))
+        assert drawn.dtype == own.dtype == torch.float32
+        assert torch.equal(drawn[0, :n], own[0])
+
+
 @pytest.mark.parametrize("kind", ["image", "sequence", "tokens"])
 @pytest.mark.parametrize("micro_batch", [0, 4])
 def test_replicas_that_share_unevenly_do_not_meet(kind: str, micro_batch: int) -> None:
