@@ -98,9 +98,9 @@ def study_row(study: Stored, runs: Iterable[Stored]) -> StudyRow:
 
 
 def newest_studies(found: Iterable[Stored]) -> list[Stored]:
-    """Of each dataset and method the study planned last, sorted by these."""
+    """Of each dataset, method and suite the study planned last, sorted by these."""
     in_order = sorted(found, key=lambda run: (int(run.tags["planned_at"]), run.tags["key"], run.run_id))
-    latest = {(run.tags["dataset"], run.tags["method"]): run for run in in_order}
+    latest = {tuple(run.tags[name] for name in ("dataset", "method", "suite")): run for run in in_order}
     return [latest[name] for name in sorted(latest)]
 
 

@@ -17,7 +17,7 @@ from benchmarks.suite import SettingsTable, Suite, merge
 from benchmarks.transfer import Transfer
 from benchmarks.tuned import Tuned, is_tuned, tuned_settings
 from dmil.data import Splits, Task
-from dmil.encoders import Sources
+from dmil.encoders import TOKENS, Source, Sources
 from dmil.selection import Budget
 from dmil.settings import Settings, override
 
@@ -102,6 +102,7 @@ def resolve(suite: Suite, splits: Splits, *, device: str) -> tuple[Plan, list[Sp
         common["theorem"] = True
     if suite.transfer is not None:
         _check_representations(suite, table)
+        _check_vocabularies(suite, told)
         transfer = Transfer.choose(suite.transfer["train_classes"], splits)
         common["transfer"] = asdict(transfer)
         card = transfer.card(card)
@@ -241,6 +242,15 @@ def _check_representations(suite: Suite, table: Sequence[Row]) -> None:
         raise UserError(
             f"suite {suite.name!r} probes the representation that a method has learned, but {', '.join(without)} "
             "has none; leave it out of the methods"
+        )
+
+
+def _check_vocabularies(suite: Suite, told: Mapping[str, Source]) -> None:
+    """Raises UserError for words: those of the other classes alone would be unknown to who learned without these."""
+    if words := [name for name, source in told.items() if source.kind == TOKENS]:
+        raise UserError(
+            f"suite {suite.name!r} learns on some classes and probes on the others, whose words in {', '.join(words)} "
+            "it never met; use a dataset without tokens"
         )
 
 

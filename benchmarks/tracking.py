@@ -119,7 +119,7 @@ class Tracking:
             return _names(self._parents(ROW_LEVEL))
 
     def studies(self, dataset: str | None = None, suite: str | None = None) -> list[StudyRow]:
-        """Per dataset and method the study planned last, sorted by these; its configurations by number.
+        """Per dataset, method and suite the study planned last, sorted by these; its configurations by number.
 
         Those of a study that is still at work, or was interrupted, are the ones that have arrived.
         """

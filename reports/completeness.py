@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """rows: name and a cell for each dataset; the last one sums them up."""
+    """rows: name and a cell for each dataset; the last one sums them up. None where there is no dataset."""
 
     datasets: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
@@ -57,6 +57,8 @@ class Matrix:
 
 def matrix(tables: Sequence[Table]) -> Matrix:
     """Every row of every table, floor and estimator as well, in the order of the suites' overviews."""
+    if not tables:
+        return Matrix((), ())
     methods = Overview("", tuple(tables)).methods
     rows = [(name + NOTES.get(name, ""), tuple(cell(table.line(name)) for table in tables)) for name in methods]
     sums = tuple(_sum([cells[i] for _, cells in rows]) for i in range(len(tables)))

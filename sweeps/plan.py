@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.encoders import checked, choice_of
+from benchmarks.encoders import checked, choice_of, files_of
 from benchmarks.errors import UserError, suggestion
 from benchmarks.methods import Row, rows
 from benchmarks.plan import check_suite, fitting, row_settings
 from benchmarks.provenance import code_revision, torch_release
 from benchmarks.record import content_hash
-from benchmarks.suite import SettingsTable, Suite, load_suite, merge, parse_assignments
+from benchmarks.suite import Suite, load_suite, merge, parse_assignments
 from benchmarks.trials import StudyPlan
 from dmil.data import Splits, Task
 from dmil.encoders import Source
@@ -67,11 +67,11 @@ def check(options: Options) -> Suite:
     suite = load_suite(options.suite, options.dataset)
     names = [name for one in options.methods for name in (suite.methods if one == ALL else (one,))]
     budget = suite.budget if options.epochs is None else suite.budget | {"epochs": options.epochs}
-    settings = merge(suite.settings, parse_assignments(options.assignments))
-    resolved = Suite(suite.name, suite.dataset, tuple(names), options.seeds, budget, settings, encoders=suite.encoders)
+    by_hand = parse_assignments(options.assignments)
+    resolved = replace(suite, methods=tuple(names), seeds=options.seeds, budget=budget, tuned=False, by_hand=by_hand)
     if suite.transfer is not None:
         raise UserError(f"suite {suite.name!r} probes on classes that it did not train on; tune on another suite")
-    if seeded := [who for who in settings if "@" in who]:
+    if seeded := [who for who in merge(suite.settings, by_hand) if "@" in who]:
         raise UserError(f"a sweep has seeds of its own, but got settings of single seeds: {', '.join(seeded)}")
     check_suite(resolved)
     return resolved
@@ -89,34 +89,27 @@ def plan_studies(options: Options, suite: Suite, splits: Splits, *, device: str)
             "dataset that fits in memory and set what was found in a suite"
         )
     budget = Budget(**suite.budget)
-    by_hand = parse_assignments(options.assignments)
     told = checked(suite.encoders, splits.train)
     table = rows(fitting(suite, told, splits.task), tuple(splits.train.inputs))
     studies = []
     for row in table:
         if row.is_estimator or row.is_control or not _is_trained(row, told, splits.task, budget):
             continue
-        studies.append(_study(options, suite, row, by_hand, splits, told, device))
+        studies.append(_study(options, suite, row, splits, told, device))
     if not studies:
         raise UserError(f"nothing to tune: {', '.join(suite.methods)} train nothing; name other methods")
     known = {ALL, *(name for study in studies for name in (study.row.base, study.row.name))}
-    for who in by_hand:
+    for who in suite.by_hand:
         if who not in known:
             raise UserError(f"settings for {who!r}, which is not tuned here; {suggestion(who, sorted(known))}")
     return studies
 
 
 def _study(
-    options: Options,
-    suite: Suite,
-    row: Row,
-    by_hand: SettingsTable,
-    splits: Splits,
-    told: Mapping[str, Source],
-    device: str,
+    options: Options, suite: Suite, row: Row, splits: Splits, told: Mapping[str, Source], device: str
 ) -> PlannedStudy:
-    settings = row_settings(row, suite.settings)
-    fixed = {name for who in (ALL, row.base, row.name) for name in by_hand.get(who, {})}
+    settings = row_settings(row, suite.settings, suite.by_hand)
+    fixed = {name for who in (ALL, row.base, row.name) for name in suite.by_hand.get(who, {})}
     space = search_space(row.method, fixed)
     if not space:
         raise UserError(f"empty search space: every setting of {row.name} is set by hand; leave one to be searched")
@@ -142,7 +135,9 @@ def _study(
         "population": options.population,
         "ahead": options.ahead,
     }
+    files = files_of(content["encoders"])
     identity = content | {"search": _search_revision(), "optuna": version("optuna")}
+    identity |= {"encoder_files": files} if files else {}
     plan = StudyPlan(
         key=content_hash(identity),
         overrides=tuple(text for text in options.assignments if _speaks_of(text, row)),

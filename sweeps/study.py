@@ -113,9 +113,13 @@ class Study:
         self.records[record.number] = record
 
     def settle(self) -> None:
-        """Tells Optuna the results that no proposal needed; its file then shows the whole study."""
-        for k in sorted(self.records):
-            self._tell(k)
+        """Tells Optuna the results that no proposal needed; its file then shows the whole study.
+
+        Not where an earlier command asked for more than this one: proposals still to come must not know of them.
+        """
+        if all(found[0].number < self.plan.n_trials for found in self._proposed.values()):
+            for k in sorted(self.records):
+                self._tell(k)
 
     @property
     def _n_proposed(self) -> int:

@@ -125,3 +125,7 @@ def test_sweeps_alone_have_an_index_and_nothing_has_none(tmp_path: Path, capsys:
     assert tracking.deliver(outbox).error is None
     assert main(["--out", str(out)]) == 0
     assert links_of(out / "index.html") == {"sweeps/toy/index.html"}
+    for name in ("index.html", "index.md", "index.tex"):
+        text = (out / name).read_text()
+        assert "Completeness" not in text
+        assert "Of 0" not in text

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.outbox import Outbox
 from benchmarks.tracking import Tracking
 from reports.__main__ import main
+from reports.sweep import build_sweeps
 from tests.made_across import INDEX
 from tests.made_studies import made_params, made_population, made_study, put_study
 
@@ -59,3 +60,23 @@ def test_the_command_reads_tracking_alone(tmp_path: Path, capsys: pytest.Capture
     assert main(["--sweep", "--out", str(out)]) == 0
     assert {path.name for path in (out / "sweeps").iterdir()} == {"toy", "digits"}
     assert first == {path.name: path.read_bytes() for path in folder.iterdir()}, "the same store gives the same bytes"
+
+
+def test_a_search_of_another_suite_hides_none_of_this_one(tmp_path: Path) -> None:
+    """dmil was searched in both suites; the newest study of all is of the suite small."""
+    few: dict[str, Any] = {"population": 2, "n_trials": 2}
+    plans = [
+        made_study("dmil", planned_at=1, code="first", **few),
+        made_study("agm", planned_at=2, code="first", **few),
+        made_study("dmil", planned_at=3, code="second", suite="other", **few),
+        made_study("agm", planned_at=4, code="second", **few),
+    ]
+    outbox = Outbox(tmp_path / "outbox")
+    for plan in plans:
+        put_study(outbox, plan, made_population(plan, 0))
+    tracking = Tracking(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert tracking.deliver(outbox).error is None
+    (found,) = build_sweeps(tracking, None, None)
+    assert found.suite == "small"
+    assert sorted(one.plan.key for one in found.studies) == sorted((plans[0].key, plans[3].key))
+    assert found.others == (f"dmil (suite other, {plans[2].key})",)

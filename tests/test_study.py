@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,54 +19,8 @@ from dmil.settings import Settings
 from sweeps.population import Population
 from sweeps.space import distributions, outside, search_space, shared_names
 from sweeps.study import STORAGE, Study
+from tests.made_search import Asked, opened, outcome, params, undisturbed
 from tests.made_studies import made_study
-
-Asked = list[list[dict[str, Any]]]
-
-
-@contextmanager
-def opened(folder: Path, plan: StudyPlan) -> Iterator[Study]:
-    shared = tuple(name for name in plan.space if "choices" in plan.space[name])
-    study = Study(plan, folder, base="joint", modalities=("a", "b"), shared=shared)
-    try:
-        yield study
-    finally:
-        study.close()
-
-
-def outcome(population: Population) -> PopulationRecord:
-    """Better the nearer the learning rate is to 3e-3; the worse half pruned, the middle one of five failed."""
-    found = []
-    for place, one in enumerate(population.configurations):
-        score = 0.9 - 0.2 * abs(math.log10(one.params["lr"] / 3e-3)) - one.params["dropout"] / 100
-        status = FAILED if place == 4 else PRUNED if score < 0.8 else FINISHED
-        found.append(
-            ConfigurationRecord(
-                number=one.number,
-                params=one.params,
-                settings=one.settings,
-                status=status,
-                score=None if status == FAILED else score,
-                loss=None if status == FAILED else 1 - score,
-                pruned_at=3 if status == PRUNED else None,
-            )
-        )
-    return PopulationRecord(population.study, population.number, tuple(found), seconds=1.0, started=0, ended=1)
-
-
-def params(population: Population) -> list[dict[str, Any]]:
-    return [one.params for one in population.configurations]
-
-
-def undisturbed(folder: Path, plan: StudyPlan) -> Asked:
-    asked: Asked = []
-    with opened(folder, plan) as study:
-        while population := study.next():
-            asked.append(params(population))
-            study.finish(outcome(population))
-        assert study.is_complete
-        study.settle()
-    return asked
 
 
 @pytest.fixture
@@ -196,27 +149,6 @@ def test_a_small_space_is_exhausted_without_a_repetition(tmp_path: Path, plan: S
         assert len(seen) == len(set(seen)) == 8
 
 
-def test_a_smaller_number_of_trials_is_what_counts(tmp_path: Path, plan: StudyPlan) -> None:
-    undisturbed(tmp_path, plan)
-    with opened(tmp_path, replace(plan, n_trials=10)) as study:
-        assert [one.number for one in study.configurations] == list(range(10))
-        assert study.next() is None
-        assert study.is_complete
-
-
-def test_what_an_earlier_command_proposed_beyond_is_left_alone(tmp_path: Path, plan: StudyPlan) -> None:
-    with opened(tmp_path, plan) as study:
-        first, second = study.next(), study.next()
-        assert first
-        assert second
-        study.finish(outcome(first))
-    with opened(tmp_path, replace(plan, n_trials=8)) as study:
-        assert study.next() is None
-        assert study.is_complete
-    with opened(tmp_path, plan) as study:
-        assert study.next() == second
-
-
 @pytest.mark.parametrize("name", [STORAGE, "population-*.json"])
 def test_damaged_files_are_named(tmp_path: Path, plan: StudyPlan, name: str) -> None:
     undisturbed(tmp_path, replace(plan, n_trials=8))
@@ -234,16 +166,6 @@ def test_a_folder_that_cannot_be(tmp_path: Path, plan: StudyPlan) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write results"):
         Study(plan, tmp_path / "file" / "study", base="joint", modalities=("a", "b"), shared=())
-
-
-def test_a_study_can_be_prolonged(tmp_path: Path, plan: StudyPlan) -> None:
-    first = undisturbed(tmp_path, replace(plan, n_trials=16))
-    with opened(tmp_path, replace(plan, n_trials=24)) as study:
-        assert study.n_left == 8
-        population = study.next()
-        assert population is not None
-        assert population.number == 2
-        assert all(one not in [*first[0], *first[1]] for one in params(population))
 
 
 def test_the_winner_was_trained_to_the_end(tmp_path: Path, plan: StudyPlan) -> None:

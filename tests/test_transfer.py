@@ -189,6 +189,15 @@ def test_a_method_that_learns_nothing_is_refused() -> None:
         resolve(made_suite("constant", "joint"), made_splits(), device="cpu")
 
 
+def test_words_are_refused() -> None:
+    made = made_splits()
+    train, valid, test = (
+        replace(split, inputs=split.inputs | {"b": split.target.unsqueeze(1) + 1}) for split in made.parts().values()
+    )
+    with pytest.raises(UserError, match="whose words in b it never met; use a dataset without tokens"):
+        resolve(made_suite("joint"), replace(made, train=train, valid=valid, test=test), device="cpu")
+
+
 def test_theorem_terms_of_a_transfer_are_refused() -> None:
     with pytest.raises(UserError, match="theorem and transfer"):
         check_suite(replace(made_suite("joint"), theorem=True))

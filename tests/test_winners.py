@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import tuned
 from benchmarks.tuned import Tuned
-from sweeps.study import Study
 from sweeps.winners import keep_winner
+from tests.made_search import opened
 from tests.made_studies import BASE, made_population, made_study
 
 ENCODERS = {"a": {"name": "mlp"}, "b": {"name": "mlp"}}
@@ -26,15 +26,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def search(folder: Path, name: str, n: int = 8, **changes: Any) -> str:
     """A study of n configurations of which the one numbered n - 2 wins; the line about its winner."""
     plan = made_study(n_trials=n, population=4, command=name, **{"encoders": ENCODERS} | changes)
-    study = Study(plan, folder / name, base="joint", modalities=("a", "b"), shared=("width",))
-    try:
+    with opened(folder / name, plan) as study:
         while population := study.next():
             first = 4 * population.number
             scores = [0.9 if first + place == n - 2 else 0.5 for place in range(4)]
             study.finish(made_population(plan, population.number, scores=scores))
         return keep_winner(study)
-    finally:
-        study.close()
 
 
 def kept() -> Tuned:
