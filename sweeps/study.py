@@ -117,7 +117,7 @@ class Study:
 
         Not where an earlier command asked for more than this one: proposals still to come must not know of them.
         """
-        if all(found[0].number < self.plan.n_trials for found in self._proposed.values()):
+        if self._n_proposed <= self.plan.n_trials:
             for k in sorted(self.records):
                 self._tell(k)
 
