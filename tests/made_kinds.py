@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from benchmarks.methods import METHODS
 from dmil.data import Split, Task
 from dmil.seeds import generator
-from tests.made_problems import Problem
+from dmil.selection import Budget
+from dmil.train import FitResult, Replica, fit
+from tests.made_problems import Problem, assert_close, small_settings
 
 KINDS = ("features", "sequence", "tokens", "image", "clip")
 N_IMAGES, PER_IMAGE = 12, 3
@@ -41,3 +46,19 @@ def _split(rng: torch.Generator, names: tuple[str, ...]) -> Split:
         "clip": frames.to(torch.uint8),
     }
     return Split({name: inputs[name] for name in names}, target, rows={"image": rows} if "image" in names else {})
+
+
+def fitted(name: str, problem: Problem, seeds: tuple[int, ...], **more: Any) -> list[FitResult]:
+    """Small models, six epochs in double precision; ``more`` goes to ``fit``."""
+    settings = small_settings(METHODS[name], lr=2e-2, dropout=0.2, batch_size=9)
+    given: dict[str, Any] = {"budget": Budget(epochs=6, patience=3), "dtype": torch.float64}
+    replicas = [Replica(seed, settings) for seed in seeds]
+    return fit(METHODS[name], problem.train, problem.valid, problem.task, replicas=replicas, **given | more)
+
+
+def same(one: FitResult, other: FitResult) -> None:
+    assert (one.status, one.best_epoch) == (other.status, other.best_epoch) == ("finished", one.best_epoch)
+    for mine, its in zip(one.history, other.history, strict=True):
+        assert_close(mine, its, 1e-10)
+    for name, value in one.method.state_dict().items():
+        torch.testing.assert_close(value, other.method.state_dict()[name], rtol=0, atol=1e-9)

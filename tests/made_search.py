@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite import DEFAULT_SUITE
 from benchmarks.trials import FAILED, FINISHED, PRUNED, ConfigurationRecord, PopulationRecord, StudyPlan
+from sweeps.plan import Options
 from sweeps.population import Population
 from sweeps.study import Study
 
@@ -58,3 +60,19 @@ def undisturbed(folder: Path, plan: StudyPlan) -> Asked:
         assert study.is_complete
         study.settle()
     return asked
+
+
+def smallest_search(dataset: str, methods: tuple[str, ...], *assignments: str) -> Options:
+    """Of the leaderboard's suite: one trial of one seed and two epochs."""
+    return Options(
+        dataset,
+        DEFAULT_SUITE,
+        methods,
+        trials=1,
+        seeds=1,
+        epochs=2,
+        population=1,
+        ahead=1,
+        is_halving=False,
+        assignments=assignments,
+    )

@@ -17,10 +17,9 @@ from dmil.nn import Conv2d, Embedding, GroupNorm, LayerNorm, Linear, steps
 from dmil.seeds import generator, initialising
 from dmil.selection import Budget
 from dmil.sequences import GruLayer, Transformer, pooled, sinusoids
-from dmil.train import FitResult, Replica, fit, predict
+from dmil.train import FitResult, predict
 from dmil.vision import Palette
-from tests.made_kinds import KINDS, STEPS, made_kinds
-from tests.made_problems import assert_close, small_settings
+from tests.made_kinds import KINDS, STEPS, fitted, made_kinds, same
 
 SEQUENCE = Source((STEPS, 4), "sequence", encoder="gru")
 TRAINED = [name for name in METHODS if name not in ("constant", "ensemble") and not name.startswith("dmil_pid_")]
@@ -217,25 +216,7 @@ def test_pixels_are_read_as_fractions_and_frames_averaged() -> None:
 
 
 def trained(name: str, kinds: tuple[str, ...], seeds: tuple[int, ...], **more: Any) -> list[FitResult]:
-    problem = made_kinds(*kinds)
-    settings = small_settings(METHODS[name], lr=2e-2, dropout=0.2, batch_size=9)
-    given: dict[str, Any] = {"budget": Budget(epochs=6, patience=3), "dtype": torch.float64}
-    return fit(
-        METHODS[name],
-        problem.train,
-        problem.valid,
-        problem.task,
-        replicas=[Replica(seed, settings) for seed in seeds],
-        **given | more,
-    )
-
-
-def same(one: FitResult, other: FitResult) -> None:
-    assert (one.status, one.best_epoch) == (other.status, other.best_epoch) == ("finished", one.best_epoch)
-    for mine, its in zip(one.history, other.history, strict=True):
-        assert_close(mine, its, 1e-10)
-    for name, value in one.method.state_dict().items():
-        torch.testing.assert_close(value, other.method.state_dict()[name], rtol=0, atol=1e-9)
+    return fitted(name, made_kinds(*kinds), seeds, **more)
 
 
 @pytest.mark.parametrize("kind", KINDS)

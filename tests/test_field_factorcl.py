@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from benchmarks.methods import FIELD, METHODS, factorcl
 from benchmarks.methods.factorcl import Critic, label_scores
 from benchmarks.registry import load_dataset
-from benchmarks.suite import DEFAULT_SUITE
 from dmil import Task
 from dmil.losses import task_loss
-from sweeps.plan import Options, check, plan_studies
+from sweeps.plan import check, plan_studies
 from tests.made_problems import made_problem, small_settings
+from tests.made_search import smallest_search
 from tests.test_field_experts import batch, stack_in
 from tests.test_field_gradients import gradients_of, trained
 
@@ -178,17 +178,7 @@ def test_three_modalities_are_refused() -> None:
 
 def test_a_sweep_over_three_modalities_leaves_it_out_and_plans_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     """Planning raises for any method whose default lies outside its search range."""
-    options = Options(
-        "interactions-mixed-3m",
-        DEFAULT_SUITE,
-        FIELD,
-        trials=1,
-        seeds=1,
-        epochs=2,
-        population=1,
-        ahead=1,
-        is_halving=False,
-    )
+    options = smallest_search("interactions-mixed-3m", FIELD)
     splits = load_dataset("interactions-mixed-3m")
     names = {study.row.name for study in plan_studies(options, check(options), splits, device="cpu")}
     assert names >= set(FIELD) - {"factorcl"}

@@ -15,8 +15,9 @@ from benchmarks.suite import DEFAULT_SUITE, load_suite, suite_datasets
 from dmil import Budget, Replica, Split, accuracy, fit, predict
 from dmil.seeds import initialising
 from dmil.settings import override
-from sweeps.plan import ALL, Options, check, plan_studies
+from sweeps.plan import ALL, check, plan_studies
 from tests.made_problems import Problem, made_problem, small_settings
+from tests.made_search import smallest_search
 
 BUDGET = Budget(epochs=8)
 
@@ -125,9 +126,7 @@ def test_it_is_a_control_in_every_leaderboard_and_never_ranked_among_methods() -
 
 
 def test_a_sweep_over_all_methods_leaves_it_alone() -> None:
-    options = Options(
-        "digits", DEFAULT_SUITE, (ALL,), trials=1, seeds=1, epochs=2, population=1, ahead=1, is_halving=False
-    )
+    options = smallest_search("digits", (ALL,))
     studies = plan_studies(options, check(options), load_dataset("digits"), device="cpu")
     names = [study.row.name for study in studies]
     assert "joint_mlp" in names

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from dmil.feed import Feed
 from dmil.seeds import generator
 from dmil.selection import Budget
 from dmil.train import FitResult, Replica, fit, predict
+from tests.made_keeper import Memory
 from tests.made_kinds import made_kinds
 from tests.made_problems import made_problem, small_settings
 
@@ -181,25 +180,6 @@ def test_samples_of_an_image_stand_together_in_an_order_drawn_anew() -> None:
     assert isinstance(shared, Shared)
     assert shared.values.shape == (1, 3, 3, 12, 10)
     assert torch.equal(shared.values[0][shared.index[0]], feed.split.expanded("image")[batch.index[0]])
-
-
-class Memory:
-    """A keeper that remembers the state of every epoch and stops the training after some of them."""
-
-    def __init__(self, stop_after: int | None = None, state: Any = None) -> None:
-        self.stop_after, self.state, self.n_saved = stop_after, state, 0
-
-    def is_due(self) -> bool:
-        return True
-
-    def save(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        self.state = copy.deepcopy(tensors), json.loads(json.dumps(record))
-        self.n_saved += 1
-        if self.n_saved == self.stop_after:
-            raise KeyboardInterrupt
-
-    def load(self) -> Any:
-        return self.state
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.methods import METHODS
 from dmil.data import Shared
 from dmil.feed import Feed
 from dmil.seeds import generator
 from dmil.selection import Budget
 from dmil.stack import ReplicaNoise, Streams
-from dmil.train import FitResult, Replica, fit
-from tests.made_kinds import N_IMAGES, made_kinds
-from tests.made_problems import PlainNoise, Problem, assert_close, small_settings
+from tests.made_keeper import Memory
+from tests.made_kinds import N_IMAGES, fitted, made_kinds, same
+from tests.made_problems import PlainNoise, Problem
 from tests.made_stacks import stack_of
 
 PER_OBJECT = [5, 1, 3, 1, 6, 2, 4, 1, 3, 5, 1, 4]
@@ -36,21 +32,6 @@ def made_uneven(kind: str) -> Problem:
         of_object = split.target[::3]
         parts.append(replace(split, inputs=split.inputs | {kind: objects}, target=of_object[rows], rows={kind: rows}))
     return Problem(parts[0], parts[1], problem.task)
-
-
-def trained(name: str, problem: Problem, seeds: tuple[int, ...], **more: Any) -> list[FitResult]:
-    settings = small_settings(METHODS[name], lr=2e-2, dropout=0.2, batch_size=9)
-    given: dict[str, Any] = {"budget": Budget(epochs=6, patience=3), "dtype": torch.float64}
-    replicas = [Replica(seed, settings) for seed in seeds]
-    return fit(METHODS[name], problem.train, problem.valid, problem.task, replicas=replicas, **given | more)
-
-
-def same(one: FitResult, other: FitResult) -> None:
-    assert (one.status, other.status) == ("finished", "finished")
-    for mine, its in zip(one.history, other.history, strict=True):
-        assert_close(mine, its, 1e-10)
-    for name, value in one.method.state_dict().items():
-        torch.testing.assert_close(value, other.method.state_dict()[name], rtol=0, atol=1e-9)
 
 
 def test_batches_say_how_many_objects_are_a_replicas_own() -> None:
@@ -116,9 +97,9 @@ def test_in_mixed_precision_a_row_draws_what_it_draws_alone() -> None:
 @pytest.mark.parametrize("micro_batch", [0, 4])
 def test_replicas_that_share_unevenly_do_not_meet(kind: str, micro_batch: int) -> None:
     problem, budget = made_uneven(kind), Budget(epochs=6, patience=3, micro_batch=micro_batch)
-    together = trained("joint_mlp", problem, (0, 1, 2), budget=budget)
+    together = fitted("joint_mlp", problem, (0, 1, 2), budget=budget)
     for result in together:
-        (alone,) = trained("joint_mlp", problem, (result.replica.seed,), budget=budget)
+        (alone,) = fitted("joint_mlp", problem, (result.replica.seed,), budget=budget)
         same(result, alone)
     assert together[0].best["valid/acc"] > 0.6
 
@@ -126,8 +107,8 @@ def test_replicas_that_share_unevenly_do_not_meet(kind: str, micro_batch: int) -
 @pytest.mark.parametrize("name", ["mcr", "dmil_pid"])
 def test_draws_behind_the_encoders_follow(name: str) -> None:
     problem = made_uneven("image")
-    together = trained(name, problem, (0, 1))
-    (alone,) = trained(name, problem, (1,))
+    together = fitted(name, problem, (0, 1))
+    (alone,) = fitted(name, problem, (1,))
     same(together[1], alone)
 
 
@@ -160,27 +141,12 @@ def test_qmf_ranks_samples_of_different_objects() -> None:
     torch.testing.assert_close(loss, plain + 0.5 * ranks)
 
 
-class Stopped:
-    """A keeper that stops the training after its third epoch."""
-
-    state: Any = None
-
-    def is_due(self) -> bool:
-        return True
-
-    def save(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        self.state = copy.deepcopy(tensors), json.loads(json.dumps(record))
-        if len(record["results"][0]["history"]) == 3:
-            raise KeyboardInterrupt
-
-    def load(self) -> Any:
-        return self.state
-
-
 def test_interrupted_it_goes_on_to_the_same_end() -> None:
-    problem, keeper = made_uneven("image"), Stopped()
-    undisturbed = trained("joint_mlp", problem, (0, 1, 2))
+    problem, memory = made_uneven("image"), Memory(3)
+    undisturbed = fitted("joint_mlp", problem, (0, 1, 2))
     with pytest.raises(KeyboardInterrupt):
-        trained("joint_mlp", problem, (0, 1, 2), keeper=keeper)
-    for one, other in zip(trained("joint_mlp", problem, (0, 1, 2), keeper=keeper), undisturbed, strict=True):
+        fitted("joint_mlp", problem, (0, 1, 2), keeper=memory)
+    for one, other in zip(
+        fitted("joint_mlp", problem, (0, 1, 2), keeper=Memory(state=memory.state)), undisturbed, strict=True
+    ):
         same(one, other)

@@ -8,25 +8,15 @@ from typing import Any
 import pytest
 
 from benchmarks.registry import load_dataset
-from benchmarks.suite import DEFAULT_SUITE, SettingsTable
+from benchmarks.suite import SettingsTable
 from sweeps import plan
-from sweeps.plan import Options, PlannedStudy, check, plan_studies
+from sweeps.plan import PlannedStudy, check, plan_studies
+from tests.made_search import smallest_search
 
 
 def planned(settings: SettingsTable, *assignments: str, methods: tuple[str, ...] = ("joint",)) -> list[PlannedStudy]:
     """Studies of a suite with such settings on digits."""
-    options = Options(
-        "digits",
-        DEFAULT_SUITE,
-        methods,
-        trials=1,
-        seeds=1,
-        epochs=2,
-        population=1,
-        ahead=1,
-        is_halving=False,
-        assignments=assignments,
-    )
+    options = smallest_search("digits", methods, *assignments)
     return plan_studies(options, replace(check(options), settings=settings), load_dataset("digits"), device="cpu")
 
 
